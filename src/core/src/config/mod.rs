@@ -1,0 +1,8 @@
+//! Configuration space: what was read of it, and how to find things in it.
+
+mod capability;
+pub mod regs;
+mod space;
+
+pub use capability::{ExtendedCapabilityId, StandardCapabilityId};
+pub use space::{ConfigFacts, ConfigSpace, HeaderType, PcieType};

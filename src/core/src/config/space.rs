@@ -1,0 +1,305 @@
+//! The bytes of a function's configuration space, as many as were seen.
+//!
+//! Kernel: `config` in sysfs. Without `CAP_SYS_ADMIN` at open, a read ends after 64 bytes and
+//! says nothing about it (`drivers/pci/pci-sysfs.c`, `pci_read_config`).
+
+use std::fmt;
+
+use super::capability::{ExtendedCapabilityId, StandardCapabilityId};
+use super::regs;
+use crate::Answer;
+use crate::acs::Acs;
+
+/// Layout of a configuration header (PCI Express Base 6.0, section 7.5.1.1.9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HeaderType {
+    /// Type 0: an endpoint.
+    Normal,
+    /// Type 1: a PCI bridge, also every PCI Express port.
+    Bridge,
+    /// Type 2: a CardBus bridge.
+    CardBus,
+    /// Anything else.
+    Unknown(u8),
+}
+
+impl HeaderType {
+    /// Reads the layout out of the register's bits 6:0.
+    pub fn from_layout(layout: u8) -> Self {
+        match layout {
+            0 => Self::Normal,
+            1 => Self::Bridge,
+            2 => Self::CardBus,
+            other => Self::Unknown(other),
+        }
+    }
+
+    /// The number of the layout.
+    pub fn layout(self) -> u8 {
+        match self {
+            Self::Normal => 0,
+            Self::Bridge => 1,
+            Self::CardBus => 2,
+            Self::Unknown(other) => other,
+        }
+    }
+
+    /// Whether other functions hang below this one.
+    pub fn is_bridge(self) -> bool {
+        matches!(self, Self::Bridge | Self::CardBus)
+    }
+}
+
+/// Device/port type of a PCI Express function (PCI Express Base 6.0, section 7.5.3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PcieType {
+    /// Endpoint.
+    Endpoint,
+    /// Legacy endpoint.
+    LegacyEndpoint,
+    /// Root port of a root complex.
+    RootPort,
+    /// Upstream port of a switch.
+    UpstreamPort,
+    /// Downstream port of a switch.
+    DownstreamPort,
+    /// Bridge from PCI Express to conventional PCI.
+    PcieToPciBridge,
+    /// Bridge from conventional PCI to PCI Express.
+    PciToPcieBridge,
+    /// Endpoint integrated in the root complex.
+    RootComplexEndpoint,
+    /// Event collector of the root complex.
+    RootComplexEventCollector,
+    /// A value the standard does not name.
+    Reserved(u8),
+}
+
+impl PcieType {
+    /// Reads the four bits of the register.
+    pub fn from_bits(bits: u8) -> Self {
+        match bits {
+            0 => Self::Endpoint,
+            1 => Self::LegacyEndpoint,
+            4 => Self::RootPort,
+            5 => Self::UpstreamPort,
+            6 => Self::DownstreamPort,
+            7 => Self::PcieToPciBridge,
+            8 => Self::PciToPcieBridge,
+            9 => Self::RootComplexEndpoint,
+            10 => Self::RootComplexEventCollector,
+            other => Self::Reserved(other),
+        }
+    }
+
+    /// The four bits of the register.
+    pub fn bits(self) -> u8 {
+        match self {
+            Self::Endpoint => 0,
+            Self::LegacyEndpoint => 1,
+            Self::RootPort => 4,
+            Self::UpstreamPort => 5,
+            Self::DownstreamPort => 6,
+            Self::PcieToPciBridge => 7,
+            Self::PciToPcieBridge => 8,
+            Self::RootComplexEndpoint => 9,
+            Self::RootComplexEventCollector => 10,
+            Self::Reserved(other) => other,
+        }
+    }
+}
+
+impl fmt::Display for PcieType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Endpoint => "endpoint",
+            Self::LegacyEndpoint => "legacy endpoint",
+            Self::RootPort => "root port",
+            Self::UpstreamPort => "switch upstream port",
+            Self::DownstreamPort => "switch downstream port",
+            Self::PcieToPciBridge => "PCIe-to-PCI bridge",
+            Self::PciToPcieBridge => "PCI-to-PCIe bridge",
+            Self::RootComplexEndpoint => "root complex endpoint",
+            Self::RootComplexEventCollector => "root complex event collector",
+            Self::Reserved(_) => "reserved type",
+        })
+    }
+}
+
+/// What the bytes that were seen say about a function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConfigFacts {
+    /// Bytes that were seen.
+    pub bytes_seen: u16,
+    /// Layout of the header.
+    pub header_type: Answer<HeaderType>,
+    /// Bit 7 of the header type byte.
+    pub multifunction_bit: Answer<bool>,
+    /// Device/port type; `None` for conventional PCI.
+    pub pcie_type: Answer<Option<PcieType>>,
+    /// Access Control Services; `None` where there is no such capability.
+    pub acs: Answer<Option<Acs>>,
+}
+
+/// The bytes of config space that were seen, from offset 0.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ConfigSpace {
+    bytes: Vec<u8>,
+}
+
+impl ConfigSpace {
+    /// Bytes beyond this are not config space (PCI Express Base 6.0, section 7.2.2).
+    pub const MAX_BYTES: usize = 4096;
+
+    /// Takes what was read; bytes past [`Self::MAX_BYTES`] are dropped.
+    pub fn new(mut bytes: Vec<u8>) -> Self {
+        bytes.truncate(Self::MAX_BYTES);
+        Self { bytes }
+    }
+
+    /// How many bytes were seen.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether nothing was seen.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// The byte at an offset, where it was seen.
+    pub fn byte(&self, at: usize) -> Option<u8> {
+        self.bytes.get(at).copied()
+    }
+
+    /// The little-endian word at an offset, where it was seen whole.
+    pub fn word(&self, at: usize) -> Option<u16> {
+        let bytes = self.bytes.get(at..at.checked_add(2)?)?;
+        bytes.try_into().ok().map(u16::from_le_bytes)
+    }
+
+    /// The little-endian double word at an offset, where it was seen whole.
+    pub fn dword(&self, at: usize) -> Option<u32> {
+        let bytes = self.bytes.get(at..at.checked_add(4)?)?;
+        bytes.try_into().ok().map(u32::from_le_bytes)
+    }
+
+    /// Layout of the header.
+    pub fn header_type(&self) -> Answer<HeaderType> {
+        self.byte(regs::HEADER_TYPE)
+            .map_or(Answer::CannotSee, |byte| {
+                Answer::Known(HeaderType::from_layout(byte & regs::HEADER_TYPE_LAYOUT))
+            })
+    }
+
+    /// Everything vfioctl wants to know from these bytes.
+    pub fn facts(&self) -> ConfigFacts {
+        // A device that fell off the bus answers with ones; they are not facts about it.
+        let is_gone = self.word(regs::VENDOR_ID) == Some(0xffff);
+        let unless_gone = |answer| if is_gone { Answer::CannotSee } else { answer };
+        ConfigFacts {
+            bytes_seen: u16::try_from(self.len()).unwrap_or(u16::MAX),
+            header_type: if is_gone {
+                Answer::CannotSee
+            } else {
+                self.header_type()
+            },
+            multifunction_bit: unless_gone(self.multifunction_bit()),
+            pcie_type: if is_gone {
+                Answer::CannotSee
+            } else {
+                self.pcie_type()
+            },
+            acs: if is_gone {
+                Answer::CannotSee
+            } else {
+                self.acs()
+            },
+        }
+    }
+
+    fn multifunction_bit(&self) -> Answer<bool> {
+        self.byte(regs::HEADER_TYPE)
+            .map_or(Answer::CannotSee, |byte| {
+                Answer::Known(byte & regs::HEADER_TYPE_MULTIFUNCTION != 0)
+            })
+    }
+
+    fn pcie_type(&self) -> Answer<Option<PcieType>> {
+        match self.find_capability(StandardCapabilityId::PCI_EXPRESS) {
+            Answer::CannotSee => Answer::CannotSee,
+            Answer::Known(None) => Answer::Known(None),
+            Answer::Known(Some(at)) => {
+                self.word(at + regs::PCIE_FLAGS)
+                    .map_or(Answer::CannotSee, |flags| {
+                        let bits =
+                            (flags >> regs::PCIE_FLAGS_TYPE_SHIFT) & regs::PCIE_FLAGS_TYPE_MASK;
+                        Answer::Known(u8::try_from(bits).ok().map(PcieType::from_bits))
+                    })
+            }
+        }
+    }
+
+    fn acs(&self) -> Answer<Option<Acs>> {
+        match self.find_extended_capability(ExtendedCapabilityId::ACS) {
+            Answer::CannotSee => Answer::CannotSee,
+            Answer::Known(None) => Answer::Known(None),
+            Answer::Known(Some(at)) => {
+                let capability = self.word(at + regs::ACS_CAPABILITY);
+                let control = self.word(at + regs::ACS_CONTROL);
+                match (capability, control) {
+                    (Some(capability), Some(control)) => {
+                        Answer::Known(Some(Acs::new(capability, control)))
+                    }
+                    _ => Answer::CannotSee,
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_port_with_acs_is_read_whole() {
+        let mut bytes = vec![0_u8; 4096];
+        bytes[0x06] = 0x10; // capabilities list
+        bytes[0x0e] = 0x81; // bridge, multifunction
+        bytes[0x34] = 0x40;
+        bytes[0x40] = 0x10; // PCI Express
+        bytes[0x42] = 0x42; // version 2, root port
+        bytes[0x100..0x104].copy_from_slice(&0x1481_0001_u32.to_le_bytes()); // AER, next 0x148
+        bytes[0x148..0x14c].copy_from_slice(&0x0001_000d_u32.to_le_bytes()); // ACS, last
+        bytes[0x14c] = 0x5f;
+        bytes[0x14e] = 0x1d;
+        assert_eq!(
+            ConfigSpace::new(bytes).facts(),
+            ConfigFacts {
+                bytes_seen: 4096,
+                header_type: Answer::Known(HeaderType::Bridge),
+                multifunction_bit: Answer::Known(true),
+                pcie_type: Answer::Known(Some(PcieType::RootPort)),
+                acs: Answer::Known(Some(Acs::new(0x5f, 0x1d))),
+            }
+        );
+    }
+
+    #[test]
+    fn a_device_off_the_bus_tells_nothing() {
+        let facts = ConfigSpace::new(vec![0xff; 4096]).facts();
+        assert_eq!(facts.header_type, Answer::CannotSee);
+        assert_eq!(facts.acs, Answer::CannotSee);
+    }
+
+    #[test]
+    fn type_numbers_survive_the_round_trip() {
+        for bits in 0..16 {
+            assert_eq!(PcieType::from_bits(bits).bits(), bits);
+        }
+        for layout in 0..128 {
+            assert_eq!(HeaderType::from_layout(layout).layout(), layout);
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! IOMMU groups: which functions share one, and whether a group can be given away.
+
+mod viability;
+
+pub use viability::{Spoiler, Viability, viability};

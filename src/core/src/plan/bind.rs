@@ -1,0 +1,189 @@
+//! How devices are taken from their drivers and given to vfio-pci.
+
+use std::collections::BTreeSet;
+
+use crate::Answer;
+use crate::Snapshot;
+use crate::claim::{Claim, Original, Owner, Purpose};
+use crate::pci::{DriverName, GroupId, PciAddress, PciFunction, SriovRole};
+
+use super::{Refusal, Step};
+
+/// What binding a device would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BindPlan {
+    /// Every function that is taken, as it is now, in the order of addresses.
+    pub originals: Vec<Original>,
+    /// The groups that are taken.
+    pub groups: Vec<GroupId>,
+    /// The steps, in order. Empty where every function is already on a VFIO driver.
+    pub steps: Vec<Step>,
+}
+
+/// Plans to give a device to vfio-pci: all endpoints of its group; for a GPU, those of the groups
+/// of every function of its slot.
+///
+/// `claims` are all claims of this machine. A function already claimed by `owner` for a person
+/// is refused too: the caller decides whether that is a success.
+///
+/// # Errors
+/// The first [`Refusal`] that stands in the way.
+pub fn plan_bind<'a>(
+    snapshot: &Snapshot,
+    claims: impl IntoIterator<Item = &'a Claim> + Clone,
+    address: PciAddress,
+) -> Result<BindPlan, Refusal> {
+    let groups = groups_of_device(snapshot, address)?;
+    let mut members: Vec<&PciFunction> = Vec::new();
+    for function in snapshot.functions.values() {
+        if function
+            .iommu_group
+            .is_some_and(|group| groups.contains(&group))
+            && !is_bridge(function)?
+        {
+            members.push(function);
+        }
+    }
+    for member in &members {
+        refuse_member(snapshot, claims.clone(), address, member)?;
+    }
+    Ok(BindPlan {
+        originals: members.iter().map(|member| Original::of(member)).collect(),
+        groups: groups.into_iter().collect(),
+        steps: bind_steps(&members),
+    })
+}
+
+/// The groups that go with a device.
+fn groups_of_device(
+    snapshot: &Snapshot,
+    address: PciAddress,
+) -> Result<BTreeSet<GroupId>, Refusal> {
+    let asked = snapshot
+        .function(address)
+        .ok_or(Refusal::UnknownAddress(address))?;
+    if asked.is_gone() {
+        return Err(Refusal::Gone(address));
+    }
+    if is_bridge(asked)? {
+        return Err(Refusal::Bridge(address));
+    }
+    let mut groups = BTreeSet::from([asked.iommu_group.ok_or(Refusal::NoGroup(address))?]);
+    // A GPU is given whole, with its audio, USB and UCSI functions, also where ACS puts each in
+    // a group of its own. Other devices (network cards) are often meant function by function.
+    if goes_as_a_slot(snapshot, asked) {
+        for sibling in snapshot.slot(address) {
+            groups.insert(
+                sibling
+                    .iommu_group
+                    .ok_or(Refusal::NoGroup(sibling.address))?,
+            );
+        }
+    }
+    Ok(groups)
+}
+
+fn goes_as_a_slot(snapshot: &Snapshot, asked: &PciFunction) -> bool {
+    // A virtual function shares its slot number with others by arithmetic only.
+    let is_virtual = matches!(asked.sriov, SriovRole::Virtual { .. });
+    !is_virtual
+        && snapshot
+            .slot(asked.address)
+            .any(|function| function.class.is_gpu())
+}
+
+fn is_bridge(function: &PciFunction) -> Result<bool, Refusal> {
+    match function.is_bridge() {
+        Answer::Known(is_bridge) => Ok(is_bridge),
+        Answer::CannotSee if function.is_gone() => Err(Refusal::Gone(function.address)),
+        Answer::CannotSee => Err(Refusal::HeaderHidden(function.address)),
+    }
+}
+
+fn refuse_member<'a>(
+    snapshot: &Snapshot,
+    claims: impl IntoIterator<Item = &'a Claim>,
+    asked: PciAddress,
+    member: &PciFunction,
+) -> Result<(), Refusal> {
+    let address = member.address;
+    if let Some(claim) = claims.into_iter().find(|claim| claim.holds(address)) {
+        return Err(Refusal::Claimed {
+            address,
+            owner: claim.owner.clone(),
+        });
+    }
+    if let Some(host_use) = snapshot
+        .host_uses
+        .get(&address)
+        .and_then(|uses| uses.first())
+    {
+        let host_use = host_use.clone();
+        return Err(Refusal::NeededByHost {
+            asked,
+            member: address,
+            host_use,
+        });
+    }
+    if let Some(mount_point) = &snapshot.hidden_storage {
+        // Base class 0x01: mass storage controller.
+        if member.class.base() == 0x01 {
+            let mount_point = mount_point.clone();
+            return Err(Refusal::StorageHidden {
+                member: address,
+                mount_point,
+            });
+        }
+    }
+    match &member.sriov {
+        SriovRole::Physical {
+            virtual_functions, ..
+        } if !virtual_functions.is_empty() => Err(Refusal::HasVirtualFunctions {
+            address,
+            count: virtual_functions.len(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// All overrides first: from then on no native driver can take a function that is let go.
+fn bind_steps(members: &[&PciFunction]) -> Vec<Step> {
+    let vfio = DriverName::vfio_pci();
+    let on_vfio = |member: &PciFunction| member.driver.as_ref().is_some_and(DriverName::is_vfio);
+    let to_take: Vec<&&PciFunction> = members.iter().filter(|member| !on_vfio(member)).collect();
+    let mut steps = Vec::new();
+    for member in &to_take {
+        let from = member.driver_override.clone().known().flatten();
+        if from.as_deref() != Some(vfio.as_str()) {
+            let to = Some(vfio.as_str().to_owned());
+            steps.push(Step::SetOverride {
+                address: member.address,
+                from,
+                to,
+            });
+        }
+    }
+    for member in &to_take {
+        if let Some(driver) = &member.driver {
+            steps.push(Step::Unbind {
+                address: member.address,
+                driver: driver.clone(),
+            });
+        }
+        steps.push(Step::Bind {
+            address: member.address,
+            driver: vfio.clone(),
+        });
+    }
+    steps
+}
+
+impl Owner {
+    /// A person, by number.
+    pub fn person(uid: u32) -> Self {
+        Self {
+            uid,
+            purpose: Purpose::Person,
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Plans: what would be done, as a list of small steps, or why nothing may be.
+
+mod bind;
+mod refusal;
+mod restore;
+mod step;
+
+pub use bind::{BindPlan, plan_bind};
+pub use refusal::Refusal;
+pub use restore::{Leftover, RestorePlan, plan_restore};
+pub use step::Step;

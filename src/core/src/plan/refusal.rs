@@ -1,0 +1,225 @@
+//! Why something is not done: what, because, and what to try.
+
+use std::fmt;
+
+use crate::claim::Owner;
+use crate::pci::{Identity, PciAddress};
+use crate::snapshot::HostUse;
+
+/// Why a plan cannot be made. Every refusal can say what to try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// No function sits at the address.
+    UnknownAddress(PciAddress),
+    /// The function is a bridge.
+    Bridge(PciAddress),
+    /// Whether the function is a bridge could not be seen.
+    HeaderHidden(PciAddress),
+    /// Config space of the function reads as all ones.
+    Gone(PciAddress),
+    /// No IOMMU covers the function.
+    NoGroup(PciAddress),
+    /// The function, or one that goes with it, belongs to someone.
+    Claimed {
+        /// The function.
+        address: PciAddress,
+        /// Who has it.
+        owner: Owner,
+    },
+    /// The machine itself lives on the function or on one that goes with it.
+    NeededByHost {
+        /// The function that was asked for.
+        asked: PciAddress,
+        /// The function that the machine needs.
+        member: PciAddress,
+        /// What it needs it for.
+        host_use: HostUse,
+    },
+    /// A mounted file system's disk could not be found out, so no disk controller is safe.
+    StorageHidden {
+        /// The disk controller.
+        member: PciAddress,
+        /// The file system.
+        mount_point: String,
+    },
+    /// The function has virtual functions; the kernel does not give such a one to VFIO.
+    HasVirtualFunctions {
+        /// The physical function.
+        address: PciAddress,
+        /// How many there are.
+        count: usize,
+    },
+    /// Nobody has claimed the function, so there is nothing to release.
+    NotClaimed(PciAddress),
+    /// The claim belongs to someone else.
+    NotOwner {
+        /// The function.
+        address: PciAddress,
+        /// Who has it.
+        owner: Owner,
+    },
+    /// A running machine has the function.
+    InMachine {
+        /// The function.
+        address: PciAddress,
+        /// The machine's owner.
+        owner: Owner,
+    },
+    /// Another device now sits at the address.
+    Changed {
+        /// The address.
+        address: PciAddress,
+        /// What sat there.
+        expected: Identity,
+        /// What sits there now.
+        found: Option<Identity>,
+    },
+}
+
+impl Refusal {
+    /// A short name for programs, in the form of varlink's error names.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::UnknownAddress(_) => "UnknownAddress",
+            Self::Bridge(_) => "Bridge",
+            Self::HeaderHidden(_) => "HeaderHidden",
+            Self::Gone(_) => "Gone",
+            Self::NoGroup(_) => "NoGroup",
+            Self::Claimed { .. } => "Claimed",
+            Self::NeededByHost { .. } => "NeededByHost",
+            Self::StorageHidden { .. } => "StorageHidden",
+            Self::HasVirtualFunctions { .. } => "HasVirtualFunctions",
+            Self::NotClaimed(_) => "NotClaimed",
+            Self::NotOwner { .. } => "NotOwner",
+            Self::InMachine { .. } => "InMachine",
+            Self::Changed { .. } => "Changed",
+        }
+    }
+
+    /// What a person can do about it; starts with a verb.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::UnknownAddress(_) => {
+                "run 'vfioctl list --all' to see the addresses of this machine".into()
+            }
+            Self::Bridge(_) => {
+                "name a device below the bridge; 'vfioctl groups --tree' shows them".into()
+            }
+            Self::HeaderHidden(address) => {
+                format!("run 'vfioctl show {address}' to see what could not be read, and why")
+            }
+            Self::Gone(_) => "power the machine off and on; a device in this state has lost its \
+                              link and no driver can use it"
+                .into(),
+            Self::NoGroup(_) => {
+                "switch the IOMMU on in the firmware and on the kernel command line; \
+                 'vfioctl check' says how"
+                    .into()
+            }
+            Self::Claimed { owner, .. } | Self::NotOwner { owner, .. } => {
+                format!("ask {owner} to release it, or choose another device")
+            }
+            Self::NeededByHost { .. } => {
+                "choose another device, or move this one to a slot with a group of its own; \
+                 'vfioctl groups' shows what shares a group"
+                    .into()
+            }
+            Self::StorageHidden { .. } => {
+                "choose a device whose group has no disk controller in it".into()
+            }
+            Self::HasVirtualFunctions { address, .. } => format!(
+                "pass one of its virtual functions, or remove them by writing 0 to \
+                 sriov_numvfs of {address}"
+            ),
+            Self::NotClaimed(_) => "run 'vfioctl list --all' to see who has what".into(),
+            Self::InMachine { owner, .. } => match &owner.purpose {
+                crate::claim::Purpose::Machine(name) => {
+                    format!("stop the machine first: 'vfioctl vm stop {name}'")
+                }
+                crate::claim::Purpose::Person => "stop what uses it first".into(),
+            },
+            Self::Changed { address, .. } => {
+                format!("look at it with 'vfioctl show {address}' and ask again")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownAddress(address) => write!(f, "there is no PCI function at {address}"),
+            Self::Bridge(address) => write!(
+                f,
+                "{address} is a bridge: bridges stay with the host, devices below them can be given"
+            ),
+            Self::HeaderHidden(address) => {
+                write!(
+                    f,
+                    "config space of {address} could not be read, so it may be a bridge"
+                )
+            }
+            Self::Gone(address) => {
+                write!(
+                    f,
+                    "{address} does not answer: its config space reads as all ones"
+                )
+            }
+            Self::NoGroup(address) => write!(
+                f,
+                "{address} is in no IOMMU group: without one nothing confines its DMA to a guest"
+            ),
+            Self::Claimed { address, owner } => write!(f, "{address} belongs to {owner}"),
+            Self::NeededByHost {
+                asked,
+                member,
+                host_use,
+            } if asked == member => {
+                write!(f, "this machine lives on {asked}: it {host_use}")
+            }
+            Self::NeededByHost {
+                asked,
+                member,
+                host_use,
+            } => write!(
+                f,
+                "{asked} cannot be taken alone: {member} goes with it, and {member} {host_use}"
+            ),
+            Self::StorageHidden {
+                member,
+                mount_point,
+            } => write!(
+                f,
+                "{member} is a disk controller, and the disk behind '{mount_point}' could not be \
+                 found out"
+            ),
+            Self::HasVirtualFunctions { address, count } => {
+                write!(
+                    f,
+                    "{address} has {count} virtual functions and must stay with its driver"
+                )
+            }
+            Self::NotClaimed(address) => write!(f, "nobody has claimed {address}"),
+            Self::NotOwner { address, owner } => write!(f, "{address} belongs to {owner}, not you"),
+            Self::InMachine { address, owner } => write!(f, "{address} is in use by {owner}"),
+            Self::Changed {
+                address,
+                expected,
+                found: Some(found),
+            } => write!(
+                f,
+                "another device sits at {address}: {found} where {expected} was expected"
+            ),
+            Self::Changed {
+                address,
+                expected,
+                found: None,
+            } => {
+                write!(f, "{address} is empty where {expected} was expected")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}

@@ -1,0 +1,95 @@
+//! The machine as it was seen at one moment.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::pci::{GroupId, PciAddress, PciFunction};
+
+/// Something that could not be read; the rest of the machine was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// What was to be read.
+    pub subject: String,
+    /// Why it could not be.
+    pub because: String,
+}
+
+/// What the running machine itself needs a function for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HostUse {
+    /// A file system is mounted from a disk behind it.
+    Disk {
+        /// Where it is mounted.
+        mount_point: String,
+    },
+    /// Swap space lies on a disk behind it.
+    Swap {
+        /// The block device.
+        device: String,
+    },
+    /// A route of this machine leaves by it.
+    Network {
+        /// The network interface.
+        interface: String,
+    },
+}
+
+impl fmt::Display for HostUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disk { mount_point } => write!(f, "carries the disk mounted at '{mount_point}'"),
+            Self::Swap { device } => write!(f, "carries the swap space '{device}'"),
+            Self::Network { interface } => {
+                write!(
+                    f,
+                    "carries the network interface '{interface}' that this machine routes by"
+                )
+            }
+        }
+    }
+}
+
+/// The machine as it was seen at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Snapshot {
+    /// Every PCI function.
+    pub functions: BTreeMap<PciAddress, PciFunction>,
+    /// The functions that the machine lives on, bridges above them included.
+    pub host_uses: BTreeMap<PciAddress, Vec<HostUse>>,
+    /// A mounted file system whose disk could not be found out; then no disk controller is safe.
+    pub hidden_storage: Option<String>,
+    /// What could not be read at all.
+    pub problems: Vec<Problem>,
+}
+
+impl Snapshot {
+    /// The function at an address.
+    pub fn function(&self, address: PciAddress) -> Option<&PciFunction> {
+        self.functions.get(&address)
+    }
+
+    /// The members of a group, bridges included, in the order of their addresses.
+    pub fn group(&self, group: GroupId) -> impl Iterator<Item = &PciFunction> {
+        self.functions
+            .values()
+            .filter(move |function| function.iommu_group == Some(group))
+    }
+
+    /// All groups with their members.
+    pub fn groups(&self) -> BTreeMap<GroupId, Vec<&PciFunction>> {
+        let mut groups: BTreeMap<GroupId, Vec<&PciFunction>> = BTreeMap::new();
+        for function in self.functions.values() {
+            if let Some(group) = function.iommu_group {
+                groups.entry(group).or_default().push(function);
+            }
+        }
+        groups
+    }
+
+    /// All functions of the device that the address belongs to.
+    pub fn slot(&self, address: PciAddress) -> impl Iterator<Item = &PciFunction> {
+        self.functions
+            .values()
+            .filter(move |function| function.address.is_same_slot(address))
+    }
+}
