@@ -1,0 +1,93 @@
+//! Who has a device open: `/proc/PID/fd/`.
+//!
+//! A driver whose device is in use may wait in its `remove` for as long as the user likes, and
+//! the writer of `unbind` with it, unkillable. So the users are looked for first. Processes of
+//! other users are seen with `CAP_SYS_PTRACE`; a process that cannot be seen is not counted.
+
+use vfioctl_core::pci::{GroupId, PciAddress};
+
+use crate::SysRoot;
+use crate::function::DEVICES;
+
+/// Most descriptors looked at, over all processes: a busy server has some hundred thousand.
+const MAX_DESCRIPTORS: usize = 2_000_000;
+
+/// A process that has a device open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Its number.
+    pub pid: u32,
+    /// Its name (`comm`).
+    pub name: String,
+    /// The device node it has open.
+    pub node: String,
+}
+
+/// The device nodes through which programs use a function: DRM cards, and the VFIO group.
+///
+/// Sound cards are not among them: `snd_hda_intel` lets go of its device with users on it.
+pub fn read_device_nodes(
+    root: &SysRoot,
+    address: PciAddress,
+    group: Option<GroupId>,
+) -> Vec<String> {
+    let device = format!("{DEVICES}/{address}");
+    let drm = root
+        .sys
+        .list(&format!("{device}/drm"))
+        .ok()
+        .flatten()
+        .unwrap_or_default();
+    let mut nodes: Vec<String> = drm
+        .iter()
+        .filter(|name| name.starts_with("card") || name.starts_with("renderD"))
+        .map(|name| format!("/dev/dri/{name}"))
+        .collect();
+    // NVIDIA's own nodes are numbered by its driver, which tells the number here.
+    let information = root
+        .proc
+        .read_text(&format!("driver/nvidia/gpus/{address}/information"))
+        .ok()
+        .flatten()
+        .unwrap_or_default();
+    let minor = information
+        .lines()
+        .find_map(|line| line.strip_prefix("Device Minor:"));
+    nodes.extend(minor.map(|minor| format!("/dev/nvidia{}", minor.trim())));
+    nodes.extend(group.map(|group| format!("/dev/vfio/{group}")));
+    nodes
+}
+
+/// The processes that have one of the nodes open.
+pub fn read_holders(root: &SysRoot, nodes: &[String]) -> Vec<Holder> {
+    let mut holders = Vec::new();
+    let mut looked_at = 0;
+    let processes = root.proc.list("").ok().flatten().unwrap_or_default();
+    for pid in processes.iter().filter_map(|name| name.parse::<u32>().ok()) {
+        let Ok(Some(folder)) = root.proc.sub(&format!("{pid}/fd")) else {
+            continue;
+        };
+        for descriptor in folder.list(".").ok().flatten().unwrap_or_default() {
+            looked_at += 1;
+            if looked_at > MAX_DESCRIPTORS {
+                return holders;
+            }
+            let target = folder.read_link(&descriptor).ok().flatten();
+            let Some(node) = target.filter(|target| nodes.contains(target)) else {
+                continue;
+            };
+            let name = root
+                .proc
+                .read_attribute(&format!("{pid}/comm"))
+                .ok()
+                .flatten();
+            holders.push(Holder {
+                pid,
+                name: name.unwrap_or_default(),
+                node,
+            });
+            break;
+        }
+    }
+    holders
+}

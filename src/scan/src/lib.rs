@@ -1,0 +1,25 @@
+//! Looks at the machine through sysfs and procfs; changes nothing, runs nothing.
+//!
+//! [`SysRoot`] holds the places that are looked at. [`read_snapshot`] reads every PCI function
+//! and what the machine needs it for. One unreadable file never hides the rest: what could not be
+//! read is named in the snapshot.
+#![forbid(unsafe_code)]
+
+mod accounts;
+mod error;
+mod function;
+mod holders;
+pub mod host;
+mod host_use;
+mod process;
+mod resource;
+mod root;
+mod snapshot;
+
+pub use accounts::read_user_name;
+pub use error::ReadError;
+pub use function::{read_driver, read_driver_override, read_function};
+pub use holders::{Holder, read_device_nodes, read_holders};
+pub use process::{ProcessStat, read_boot_id, read_locked_memory_kib, read_process_stat};
+pub use root::{Root, SysRoot};
+pub use snapshot::{read_group_members, read_snapshot};

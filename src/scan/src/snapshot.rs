@@ -1,0 +1,92 @@
+//! The whole machine: every PCI function and what the machine needs it for.
+
+use vfioctl_core::pci::{GroupId, PciAddress};
+use vfioctl_core::{Problem, Snapshot};
+
+use crate::function::{DEVICES, read_function};
+use crate::host_use::read_host_uses;
+use crate::{ReadError, SysRoot};
+
+/// A thread is worth its start from about this many functions on.
+const FUNCTIONS_A_THREAD: usize = 512;
+/// More threads than this only wait for each other in the kernel's sysfs locks.
+const MAX_THREADS: usize = 8;
+
+/// Looks at the whole machine.
+///
+/// # Errors
+/// Only where the list of PCI functions itself cannot be read. A machine without PCI has an
+/// empty snapshot.
+pub fn read_snapshot(root: &SysRoot) -> Result<Snapshot, ReadError> {
+    let addresses: Vec<PciAddress> = root
+        .sys
+        .list(DEVICES)?
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|name| name.parse().ok())
+        .collect();
+    let mut snapshot = Snapshot::default();
+    for (function, problem) in read_all(root, &addresses) {
+        if let Some(function) = function {
+            snapshot.functions.insert(function.address, function);
+        }
+        snapshot.problems.extend(problem);
+    }
+    read_host_uses(root, &mut snapshot);
+    Ok(snapshot)
+}
+
+/// The functions that are in a group now.
+///
+/// # Errors
+/// Where the group is there and cannot be read.
+pub fn read_group_members(root: &SysRoot, group: GroupId) -> Result<Vec<PciAddress>, ReadError> {
+    let names = root
+        .sys
+        .list(&format!("kernel/iommu_groups/{group}/devices"))?;
+    Ok(names
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|name| name.parse().ok())
+        .collect())
+}
+
+type Looked = (Option<vfioctl_core::pci::PciFunction>, Option<Problem>);
+
+fn read_all(root: &SysRoot, addresses: &[PciAddress]) -> Vec<Looked> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = (addresses.len() / FUNCTIONS_A_THREAD).clamp(1, processors.min(MAX_THREADS));
+    let share = addresses.len().div_ceil(threads).max(1);
+    if threads == 1 {
+        return addresses
+            .iter()
+            .map(|address| look(root, *address))
+            .collect();
+    }
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = addresses
+            .chunks(share)
+            .map(|part| scope.spawn(|| part.iter().map(|at| look(root, *at)).collect::<Vec<_>>()))
+            .collect();
+        workers
+            .into_iter()
+            .flat_map(|worker| worker.join().unwrap_or_default())
+            .collect()
+    })
+}
+
+fn look(root: &SysRoot, address: PciAddress) -> Looked {
+    match read_function(root, address) {
+        Ok(function) => (function, None),
+        Err(error) => {
+            let subject = error.path().to_owned();
+            (
+                None,
+                Some(Problem {
+                    subject,
+                    because: error.because(),
+                }),
+            )
+        }
+    }
+}
