@@ -1,0 +1,113 @@
+//! The helper's one value: what it looks with, what it writes with, and what it remembers.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use vfioctl_core::claim::Owner;
+use vfioctl_protocol::device::Recovered;
+use vfioctl_scan::{SysRoot, read_user_name};
+
+use crate::kernel::Kernel;
+use crate::limits::START_RECOVERY_TIME;
+use crate::machine::{Launcher, Machines};
+use crate::reserve::Reservations;
+use crate::state::State;
+use crate::sys::RuntimeDirs;
+
+/// What a helper is made of; the testkit makes one from a folder and a fake kernel.
+#[derive(Debug)]
+pub struct Parts {
+    /// Where it looks.
+    pub root: SysRoot,
+    /// What changes devices.
+    pub kernel: Box<dyn Kernel>,
+    /// What starts machines.
+    pub launcher: Box<dyn Launcher>,
+    /// What it remembers.
+    pub state: State,
+    /// The runtime directory, `/run/vfioctl`.
+    pub runtime: PathBuf,
+    /// The program that machines are run by.
+    pub qemu: String,
+}
+
+/// The helper.
+#[derive(Debug)]
+pub struct Helper {
+    pub(crate) root: SysRoot,
+    pub(crate) kernel: Box<dyn Kernel>,
+    pub(crate) launcher: Box<dyn Launcher>,
+    pub(crate) state: State,
+    pub(crate) runtime: RuntimeDirs,
+    pub(crate) qemu: String,
+    pub(crate) machines: Machines,
+    pub(crate) reservations: Arc<Reservations>,
+    /// What recovery did when the helper started, until someone asks.
+    pub(crate) recovered: Mutex<Vec<Recovered>>,
+    is_ready: Mutex<bool>,
+    ready: Condvar,
+}
+
+impl Helper {
+    /// Puts a helper together. Nothing is done yet: see [`Helper::start`].
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            root: parts.root,
+            kernel: parts.kernel,
+            launcher: parts.launcher,
+            state: parts.state,
+            runtime: RuntimeDirs::below(&parts.runtime),
+            qemu: parts.qemu,
+            machines: Machines::default(),
+            reservations: Arc::default(),
+            recovered: Mutex::default(),
+            is_ready: Mutex::new(false),
+            ready: Condvar::new(),
+        }
+    }
+
+    /// Takes up what an earlier helper left: adopts machines that run, takes home what has no
+    /// living owner. Callers can connect meanwhile; what changes devices waits for the end.
+    pub fn start(self: &Arc<Self>) {
+        crate::recover::recover_at_start(self);
+        *self.is_ready.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.ready.notify_all();
+    }
+
+    /// Waits for the end of [`Self::start`]. After the limit it goes on: a device that hangs then
+    /// is refused by itself.
+    pub(crate) fn wait_until_ready(&self) {
+        let is_ready = self.is_ready.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self
+            .ready
+            .wait_timeout_while(is_ready, START_RECOVERY_TIME, |ready| !*ready);
+        drop(waited);
+    }
+
+    /// Whether the helper may end: nothing runs and nothing is being done.
+    pub(crate) fn is_idle(&self) -> bool {
+        let is_ready = *self.is_ready.lock().unwrap_or_else(PoisonError::into_inner);
+        is_ready && self.reservations.is_empty() && !self.machines.any_running()
+    }
+
+    /// The name of a user, for messages.
+    pub(crate) fn user_name(&self, uid: u32) -> Option<String> {
+        read_user_name(&self.root, uid)
+    }
+
+    /// An owner in words, with the user's name where there is one.
+    pub(crate) fn describe_owner(&self, owner: &Owner) -> String {
+        let text = owner.to_string();
+        match self.user_name(owner.uid) {
+            Some(name) => text.replace(&format!("user {}", owner.uid), &format!("user '{name}'")),
+            None => text,
+        }
+    }
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,45 @@
+//! The methods: one file a verb, each in the same order: parse, validate, peer, authorise, look
+//! and plan, apply.
+
+mod bind;
+mod create_machine;
+mod describe;
+mod list_claims;
+mod list_machines;
+mod plan_machine;
+mod recover;
+mod release;
+mod remove_machine;
+mod reply;
+mod session;
+mod stop_machine;
+
+use std::sync::Arc;
+
+use varlink::VarlinkService;
+
+use crate::helper::Helper;
+use crate::peer::Peer;
+
+use session::Session;
+
+/// All interfaces, for one caller.
+pub(crate) fn service(helper: &Arc<Helper>, peer: &Peer) -> VarlinkService {
+    let session = || {
+        Box::new(Session {
+            helper: Arc::clone(helper),
+            peer: peer.clone(),
+        })
+    };
+    VarlinkService::new(
+        "vfioctl",
+        "vfioctl helper",
+        env!("CARGO_PKG_VERSION"),
+        "https://varlink.org/Interface-Definition",
+        vec![
+            Box::new(vfioctl_protocol::inventory::new(session())),
+            Box::new(vfioctl_protocol::device::new(session())),
+            Box::new(vfioctl_protocol::machine::new(session())),
+        ],
+    )
+}

@@ -1,0 +1,178 @@
+//! One caller's view of the interfaces: each method goes to its own file.
+
+use std::sync::Arc;
+
+use vfioctl_protocol::{LEVEL, device, inventory, machine};
+
+use super::reply::reply_error;
+use super::{
+    bind, create_machine, describe, list_claims, list_machines, plan_machine, recover, release,
+    remove_machine, stop_machine,
+};
+use crate::helper::Helper;
+use crate::peer::Peer;
+
+/// One caller.
+pub(super) struct Session {
+    pub(super) helper: Arc<Helper>,
+    pub(super) peer: Peer,
+}
+
+const DEVICE: &str = "io.vfioctl.Device";
+const INVENTORY: &str = "io.vfioctl.Inventory";
+const MACHINE: &str = "io.vfioctl.Machine";
+
+impl inventory::VarlinkInterface for Session {
+    fn get_version(&self, call: &mut dyn inventory::Call_GetVersion) -> varlink::Result<()> {
+        call.reply(env!("CARGO_PKG_VERSION").to_owned(), LEVEL)
+    }
+
+    fn describe(&self, call: &mut dyn inventory::Call_Describe) -> varlink::Result<()> {
+        match describe::describe(&self.helper) {
+            Ok(reply) => call.reply_struct(reply.into()),
+            Err(error) => reply_error(call, INVENTORY, error),
+        }
+    }
+}
+
+impl device::VarlinkInterface for Session {
+    fn plan_bind(
+        &self,
+        call: &mut dyn device::Call_PlanBind,
+        address: String,
+    ) -> varlink::Result<()> {
+        match bind::plan(self, &address) {
+            Ok(plan) => call.reply_struct(plan.into()),
+            Err(error) => reply_error(call, DEVICE, error),
+        }
+    }
+
+    fn bind(
+        &self,
+        call: &mut dyn device::Call_Bind,
+        address: String,
+        members: Option<Vec<String>>,
+    ) -> varlink::Result<()> {
+        let more = call.wants_more();
+        call.set_continues(more);
+        let bound = bind::bind(self, &address, members, &mut |step| {
+            if more {
+                // A caller that has left does not stop what it began.
+                let _ = call.reply(Some(step), None);
+            }
+        });
+        call.set_continues(false);
+        match bound {
+            Ok(claim) => call.reply(None, Some(claim)),
+            Err(error) => reply_error(call, DEVICE, error),
+        }
+    }
+
+    fn plan_release(
+        &self,
+        call: &mut dyn device::Call_PlanRelease,
+        address: String,
+    ) -> varlink::Result<()> {
+        match release::plan(self, &address) {
+            Ok((members, steps)) => call.reply(members, steps),
+            Err(error) => reply_error(call, DEVICE, error),
+        }
+    }
+
+    fn release(&self, call: &mut dyn device::Call_Release, address: String) -> varlink::Result<()> {
+        let more = call.wants_more();
+        call.set_continues(more);
+        let released = release::release(self, &address, &mut |step| {
+            if more {
+                let _ = call.reply(Some(step), None, None);
+            }
+        });
+        call.set_continues(false);
+        match released {
+            Ok((released, leftovers)) => call.reply(None, Some(released), Some(leftovers)),
+            Err(error) => reply_error(call, DEVICE, error),
+        }
+    }
+
+    fn list_claims(&self, call: &mut dyn device::Call_ListClaims) -> varlink::Result<()> {
+        call.reply(list_claims::list_claims(&self.helper))
+    }
+
+    fn recover(
+        &self,
+        call: &mut dyn device::Call_Recover,
+        commit: Option<bool>,
+    ) -> varlink::Result<()> {
+        match recover::recover(self, commit.unwrap_or(false)) {
+            Ok(recovered) => call.reply(recovered),
+            Err(error) => reply_error(call, DEVICE, error),
+        }
+    }
+}
+
+impl machine::VarlinkInterface for Session {
+    fn plan(&self, call: &mut dyn machine::Call_Plan, spec: machine::Spec) -> varlink::Result<()> {
+        match plan_machine::plan_machine(self, &spec) {
+            Ok(plan) => call.reply_struct(plan.into()),
+            Err(error) => reply_error(call, MACHINE, error),
+        }
+    }
+
+    fn create(
+        &self,
+        call: &mut dyn machine::Call_Create,
+        spec: machine::Spec,
+    ) -> varlink::Result<()> {
+        let more = call.wants_more();
+        call.set_continues(more);
+        let created = create_machine::create_machine(self, &spec, &mut |text| {
+            if more {
+                let _ = call.reply(Some(text.to_owned()), None);
+            }
+        });
+        call.set_continues(false);
+        match created {
+            Ok(info) => call.reply(None, Some(info)),
+            Err(error) => reply_error(call, MACHINE, error),
+        }
+    }
+
+    fn list(&self, call: &mut dyn machine::Call_List, all: Option<bool>) -> varlink::Result<()> {
+        call.reply(list_machines::list_machines(self, all.unwrap_or(false)))
+    }
+
+    fn show(&self, call: &mut dyn machine::Call_Show, name: String) -> varlink::Result<()> {
+        match list_machines::show_machine(self, &name) {
+            Ok(info) => call.reply(info),
+            Err(error) => reply_error(call, MACHINE, error),
+        }
+    }
+
+    fn stop(
+        &self,
+        call: &mut dyn machine::Call_Stop,
+        name: String,
+        how: Option<machine::Stop_Args_how>,
+        timeout_s: Option<i64>,
+    ) -> varlink::Result<()> {
+        let more = call.wants_more();
+        call.set_continues(more);
+        let stopped = stop_machine::stop_machine(self, &name, how, timeout_s, &mut |text| {
+            if more {
+                let _ = call.reply(Some(text.to_owned()), None);
+            }
+        });
+        call.set_continues(false);
+        match stopped {
+            Ok(info) => call.reply(None, Some(info)),
+            Err(error) => reply_error(call, MACHINE, error),
+        }
+    }
+
+    fn remove(&self, call: &mut dyn machine::Call_Remove, name: String) -> varlink::Result<()> {
+        match remove_machine::remove_machine(self, &name) {
+            Ok(()) => call.reply(),
+            Err(error) => reply_error(call, MACHINE, error),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The running kernel.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags};
+use vfioctl_core::pci::{GroupId, PciAddress};
+use vfioctl_core::plan::Step;
+
+use super::attribute::{Hanging, Written, write_attribute};
+use super::ownership::give_node;
+use crate::kernel::{Kernel, WriteError};
+
+/// The running kernel, by its sysfs and its device nodes.
+#[derive(Debug)]
+pub struct LiveKernel {
+    sys: OwnedFd,
+    dev: OwnedFd,
+    hanging: Mutex<BTreeMap<PciAddress, Hanging>>,
+}
+
+impl LiveKernel {
+    /// Opens the `sys` and `dev` below a folder: `/` for the running machine.
+    ///
+    /// # Errors
+    /// Where one cannot be opened.
+    pub fn open(root: &Path) -> std::io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let open = |name| rustix::fs::open(root.join(name), flags, Mode::empty());
+        Ok(Self {
+            sys: open("sys")?,
+            dev: open("dev")?,
+            hanging: Mutex::default(),
+        })
+    }
+
+    fn hanging(&self) -> MutexGuard<'_, BTreeMap<PciAddress, Hanging>> {
+        self.hanging.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kernel for LiveKernel {
+    fn apply(&self, step: &Step, timeout: Duration) -> Result<(), WriteError> {
+        let address = step.address();
+        // A second write to a device whose first one hangs would hang too, or do harm later.
+        if self.is_stuck(address) {
+            return Err(WriteError::Stuck);
+        }
+        let (path, value) = match step {
+            // A line end clears it: `driver_set_override` in `drivers/base/driver.c`.
+            Step::SetOverride { to, .. } => (
+                format!("bus/pci/devices/{address}/driver_override"),
+                format!("{}\n", to.as_deref().unwrap_or_default()),
+            ),
+            Step::Unbind { driver, .. } => (
+                format!("bus/pci/drivers/{driver}/unbind"),
+                address.to_string(),
+            ),
+            Step::Bind { driver, .. } => (
+                format!("bus/pci/drivers/{driver}/bind"),
+                address.to_string(),
+            ),
+        };
+        match write_attribute(&self.sys, &path, value.as_bytes(), timeout) {
+            Written::Answered(answer) => answer,
+            Written::Hangs(hanging) => {
+                self.hanging().insert(address, hanging);
+                Err(WriteError::TimedOut(timeout))
+            }
+        }
+    }
+
+    fn grant_group(&self, group: GroupId, uid: u32) -> Result<(), WriteError> {
+        give_node(&self.dev, &format!("vfio/{group}"), uid)
+    }
+
+    fn is_stuck(&self, address: PciAddress) -> bool {
+        let mut hanging = self.hanging();
+        let is_stuck = hanging.get(&address).is_some_and(Hanging::is_still);
+        if !is_stuck {
+            hanging.remove(&address);
+        }
+        is_stuck
+    }
+}
