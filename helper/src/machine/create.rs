@@ -10,7 +10,7 @@ use vfioctl_core::machine::MachineSpec;
 use vfioctl_core::pci::{GroupId, PciAddress, SriovRole};
 use vfioctl_core::plan::{BindPlan, Step, plan_bind};
 use vfioctl_qemu::{Accel, Host, PassedDevice, arguments, locked_memory_limit, start_timeout};
-use vfioctl_scan::{read_locked_memory_kib, read_snapshot};
+use vfioctl_scan::{HostView, read_locked_memory_kib, read_snapshot};
 
 use super::lifetime::{finish, identify, save, take_home, watch};
 use super::monitor::Monitor;
@@ -58,7 +58,7 @@ pub(crate) fn plan(
     peer: &Peer,
     spec: &MachineSpec,
 ) -> Result<MachinePlan, MethodError> {
-    let snapshot = read_snapshot(&helper.root)?;
+    let snapshot = read_snapshot(&helper.root, HostView::Required)?;
     let takes = plan_devices(helper, peer, spec, &snapshot)?;
     let passed: Vec<PassedDevice> = spec
         .devices

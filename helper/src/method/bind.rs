@@ -2,10 +2,10 @@
 
 use vfioctl_core::claim::{Claim, Owner};
 use vfioctl_core::pci::{GroupId, PciAddress};
-use vfioctl_core::plan::{BindPlan, Refusal, plan_bind};
+use vfioctl_core::plan::{BindPlan, Refusal, find_groups, plan_bind};
 use vfioctl_protocol::device as io;
 use vfioctl_protocol::wire;
-use vfioctl_scan::{read_device_nodes, read_holders, read_snapshot};
+use vfioctl_scan::{HostView, read_device_nodes, read_holders, read_slot, read_snapshot};
 
 use super::session::Session;
 use crate::apply::take;
@@ -83,9 +83,12 @@ fn try_bind(
             "release one first; 'vfioctl list --all' shows them",
         ));
     }
-    let groups = look_and_plan(helper, address)?.groups;
+    // The slot alone tells the groups; the whole machine is looked at once nobody else can work on
+    // them.
+    let groups: Vec<GroupId> = find_groups(&read_slot(&helper.root, address)?, address)?
+        .into_iter()
+        .collect();
     let _reservation = helper.reservations.take(&groups, owner)?;
-    // Planned again now that nobody else works on these groups: what counts is what is seen here.
     let plan = look_and_plan(helper, address)?;
     let members: Vec<PciAddress> = plan.originals.iter().map(|o| o.address).collect();
     if plan.groups != groups || seen.is_some_and(|seen| seen != members) {
@@ -121,7 +124,7 @@ fn grant(helper: &Helper, groups: &[GroupId], uid: u32) {
 }
 
 pub(super) fn look_and_plan(helper: &Helper, address: PciAddress) -> Result<BindPlan, MethodError> {
-    let snapshot = read_snapshot(&helper.root)?;
+    let snapshot = read_snapshot(&helper.root, HostView::Required)?;
     let claims = helper.state.claims();
     match plan_bind(&snapshot, &claims, address) {
         Ok(plan) => Ok(plan),

@@ -2,11 +2,14 @@
 
 use vfioctl_protocol::inventory::Describe_Reply;
 use vfioctl_protocol::wire;
-use vfioctl_scan::read_snapshot;
+use vfioctl_scan::{HostView, read_snapshot};
 
 use crate::MethodError;
 use crate::helper::Helper;
 
 pub(super) fn describe(helper: &Helper) -> Result<Describe_Reply, MethodError> {
-    Ok(wire::snapshot(&read_snapshot(&helper.root)?))
+    Ok(wire::snapshot(&read_snapshot(
+        &helper.root,
+        HostView::Required,
+    )?))
 }

@@ -49,7 +49,9 @@ impl RuntimeDirs {
         let dir = rustix::fs::open(&folder, flags, Mode::empty())?;
         make_io(&dir, uid)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        rustix::fs::openat(&dir, "log", flags, Mode::from_raw_mode(0o640))?;
+        let log = rustix::fs::openat(&dir, "log", flags, Mode::RUSR | Mode::WUSR)?;
+        // Not left to the umask: the helper, which is in root's group, quotes from it.
+        rustix::fs::fchmod(&log, Mode::from_raw_mode(0o640))?;
         chownat(
             &dir,
             "log",

@@ -58,6 +58,9 @@ pub struct Snapshot {
     pub host_uses: BTreeMap<PciAddress, Vec<HostUse>>,
     /// A mounted file system whose disk could not be found out; then no disk controller is safe.
     pub hidden_storage: Option<String>,
+    /// A network interface that the machine routes by and whose device could not be found out;
+    /// then no network controller is safe.
+    pub hidden_network: Option<String>,
     /// What could not be read at all.
     pub problems: Vec<Problem>,
 }

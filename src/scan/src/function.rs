@@ -3,12 +3,13 @@
 //! Kernel: `Documentation/ABI/testing/sysfs-bus-pci`. Everything here may be read by anyone, but
 //! `config` beyond 64 bytes only with `CAP_SYS_ADMIN` at open.
 
-use vfioctl_core::config::ConfigSpace;
+use vfioctl_core::config::ReadConfig as _;
 use vfioctl_core::pci::{
     ClassCode, DriverName, GroupId, Identity, PciAddress, PciFunction, SriovRole,
 };
 use vfioctl_core::{Answer, Problem};
 
+use crate::config::LiveConfig;
 use crate::resource::parse_resource;
 use crate::{ReadError, Root, SysRoot};
 
@@ -31,11 +32,13 @@ pub fn read_function(
     let Some(basics) = read_basics(&dir)? else {
         return Ok(None);
     };
-    let mut bytes = [0; ConfigSpace::MAX_BYTES];
-    let config = problems
-        .note(dir.read_once("config", &mut bytes))
-        .unwrap_or_default();
-    let config = ConfigSpace::new(config.to_vec());
+    let config = match LiveConfig::open(&dir) {
+        Ok(config) => config,
+        Err(error) => {
+            problems.push(&error);
+            LiveConfig::default()
+        }
+    };
     let facts = config.facts();
     let resource = problems
         .note(dir.read_attribute("resource"))

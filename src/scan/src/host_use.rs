@@ -20,31 +20,51 @@ const MAX_DEPTH: usize = 16;
 /// File systems whose disks cannot be found out from here.
 const OPAQUE: [&str; 2] = ["zfs", "bcachefs"];
 
+/// Whose view of mounts and routes is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostView {
+    /// Process 1's where it can be seen, otherwise this process' own: for showing.
+    BestEffort,
+    /// Process 1's or none: for whoever is going to take devices. A confined process sees less of
+    /// the machine than there is (`ProtectHome=` hides mounts), and would take what it cannot see.
+    Required,
+}
+
 /// Reads what the machine lives on into a snapshot.
-pub(crate) fn read_host_uses(root: &SysRoot, snapshot: &mut Snapshot) {
+///
+/// # Errors
+/// Where process 1's view is required and cannot be seen.
+pub(crate) fn read_host_uses(
+    root: &SysRoot,
+    view: HostView,
+    snapshot: &mut Snapshot,
+) -> Result<(), ReadError> {
     let mut reader = Reader {
         sys: &root.sys,
+        view,
         uses: BTreeMap::new(),
         problems: Vec::new(),
     };
-    if let Some(text) = reader.read_of_init(&root.proc, "mountinfo") {
+    if let Some(text) = reader.read_of_init(&root.proc, "mountinfo")? {
         snapshot.hidden_storage = reader.mounts(&text);
     }
     if let Some(text) = reader.note(root.proc.read_text("swaps")) {
         reader.swaps(&text);
     }
     let mut interfaces = BTreeSet::new();
-    if let Some(text) = reader.read_of_init(&root.proc, "net/route") {
+    if let Some(text) = reader.read_of_init(&root.proc, "net/route")? {
         interfaces.extend(routed_interfaces(&text));
     }
-    if let Some(text) = reader.read_of_init(&root.proc, "net/ipv6_route") {
+    if let Some(text) = reader.read_of_init(&root.proc, "net/ipv6_route")? {
         interfaces.extend(default_interfaces_v6(&text));
     }
     for interface in interfaces {
         let host_use = HostUse::Network {
             interface: interface.clone(),
         };
-        reader.interface(&interface, &host_use, 0);
+        if !reader.interface(&interface, &host_use, 0) {
+            snapshot.hidden_network = Some(interface);
+        }
     }
     snapshot.host_uses = reader
         .uses
@@ -52,10 +72,12 @@ pub(crate) fn read_host_uses(root: &SysRoot, snapshot: &mut Snapshot) {
         .map(|(at, uses)| (at, uses.into_iter().collect()))
         .collect();
     snapshot.problems.append(&mut reader.problems);
+    Ok(())
 }
 
 struct Reader<'a> {
     sys: &'a Root,
+    view: HostView,
     uses: BTreeMap<PciAddress, BTreeSet<HostUse>>,
     problems: Vec<Problem>,
 }
@@ -72,10 +94,13 @@ impl Reader<'_> {
         })
     }
 
-    fn read_of_init(&mut self, proc: &Root, name: &str) -> Option<String> {
-        match proc.read_text(&format!("1/{name}")) {
-            Ok(Some(text)) => Some(text),
-            _ => self.note(proc.read_text(&format!("self/{name}"))),
+    fn read_of_init(&mut self, proc: &Root, name: &str) -> Result<Option<String>, ReadError> {
+        match (proc.read_text(&format!("1/{name}")), self.view) {
+            (Ok(Some(text)), _) => Ok(Some(text)),
+            // Without IPv6 there is no such file, for anyone.
+            (Ok(None), HostView::Required) => Ok(None),
+            (Err(error), HostView::Required) => Err(error),
+            (_, HostView::BestEffort) => Ok(self.note(proc.read_text(&format!("self/{name}")))),
         }
     }
 
@@ -144,29 +169,29 @@ impl Reader<'_> {
         true
     }
 
-    /// Marks the functions below an interface and below the ones it is made of.
-    fn interface(&mut self, name: &str, host_use: &HostUse, depth: usize) {
+    /// Marks the functions below an interface and below the ones it is made of; tells whether the
+    /// interface was found.
+    fn interface(&mut self, name: &str, host_use: &HostUse, depth: usize) -> bool {
         let path = format!("class/net/{name}");
-        if let Some(link) = self.note(self.sys.read_link(&path)) {
-            self.mark(&link, host_use);
-        }
-        if depth >= MAX_DEPTH {
-            return;
-        }
-        // Bonds, VLANs and teams have `lower_NAME`, bridges have `brif/NAME`.
-        let mut below = self
-            .note(self.sys.list(&format!("{path}/brif")))
-            .unwrap_or_default();
-        let entries = self.note(self.sys.list(&path)).unwrap_or_default();
-        below.extend(
-            entries
+        let Some(link) = self.note(self.sys.read_link(&path)) else {
+            return false;
+        };
+        self.mark(&link, host_use);
+        if depth < MAX_DEPTH {
+            // Bonds, VLANs and teams have `lower_NAME`, bridges have `brif/NAME`.
+            let mut below = self
+                .note(self.sys.list(&format!("{path}/brif")))
+                .unwrap_or_default();
+            let entries = self.note(self.sys.list(&path)).unwrap_or_default();
+            let lower = entries
                 .iter()
-                .filter_map(|e| e.strip_prefix("lower_"))
-                .map(str::to_owned),
-        );
-        for lower in below {
-            self.interface(&lower, host_use, depth + 1);
+                .filter_map(|entry| entry.strip_prefix("lower_"));
+            below.extend(lower.map(str::to_owned));
+            for name in below {
+                self.interface(&name, host_use, depth + 1);
+            }
         }
+        true
     }
 
     fn mark(&mut self, link: &str, host_use: &HostUse) {

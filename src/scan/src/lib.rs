@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod accounts;
+mod config;
 mod error;
 mod function;
 mod holders;
@@ -20,6 +21,7 @@ pub use accounts::read_user_name;
 pub use error::ReadError;
 pub use function::{read_driver, read_driver_override, read_function};
 pub use holders::{Holder, read_device_nodes, read_holders};
+pub use host_use::HostView;
 pub use process::{ProcessStat, read_boot_id, read_locked_memory_kib, read_process_stat};
 pub use root::{Root, SysRoot};
-pub use snapshot::{read_group_members, read_snapshot};
+pub use snapshot::{read_group_members, read_slot, read_snapshot};

@@ -232,6 +232,14 @@ impl Root {
             .map(|stat| (stat.stx_uid, stat.stx_gid, u32::from(stat.stx_mode)))
     }
 
+    /// An open file, for reads at offsets; `None` where there is no such file.
+    ///
+    /// # Errors
+    /// Where it is there and cannot be opened.
+    pub(crate) fn open_file(&self, path: &str) -> Result<Option<rustix::fd::OwnedFd>, ReadError> {
+        self.open_at(path, OFlags::RDONLY)
+    }
+
     /// Another root inside this one, so that many files of one folder are opened cheaply.
     ///
     /// # Errors

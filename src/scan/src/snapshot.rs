@@ -4,7 +4,7 @@ use vfioctl_core::pci::{GroupId, PciAddress};
 use vfioctl_core::{Problem, Snapshot};
 
 use crate::function::{DEVICES, read_function};
-use crate::host_use::read_host_uses;
+use crate::host_use::{HostView, read_host_uses};
 use crate::{ReadError, SysRoot};
 
 /// A thread is worth its start from about this many functions on.
@@ -15,9 +15,9 @@ const MAX_THREADS: usize = 8;
 /// Looks at the whole machine.
 ///
 /// # Errors
-/// Only where the list of PCI functions itself cannot be read. A machine without PCI has an
-/// empty snapshot.
-pub fn read_snapshot(root: &SysRoot) -> Result<Snapshot, ReadError> {
+/// Where the list of PCI functions itself cannot be read, or what the machine lives on is required
+/// and cannot be. A machine without PCI has an empty snapshot.
+pub fn read_snapshot(root: &SysRoot, view: HostView) -> Result<Snapshot, ReadError> {
     let addresses: Vec<PciAddress> = root
         .sys
         .list(DEVICES)?
@@ -32,7 +32,25 @@ pub fn read_snapshot(root: &SysRoot) -> Result<Snapshot, ReadError> {
         }
         snapshot.problems.extend(problem);
     }
-    read_host_uses(root, &mut snapshot);
+    read_host_uses(root, view, &mut snapshot)?;
+    Ok(snapshot)
+}
+
+/// Looks at the functions of one slot only.
+///
+/// # Errors
+/// Where one of them is there and cannot be read.
+pub fn read_slot(root: &SysRoot, address: PciAddress) -> Result<Snapshot, ReadError> {
+    let mut snapshot = Snapshot::default();
+    for number in 0..8 {
+        let sibling =
+            PciAddress::new(address.domain(), address.bus(), address.device(), number).ok();
+        if let Some(sibling) = sibling
+            && let Some(function) = read_function(root, sibling)?
+        {
+            snapshot.functions.insert(sibling, function);
+        }
+    }
     Ok(snapshot)
 }
 

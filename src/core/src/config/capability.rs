@@ -1,7 +1,7 @@
 //! Walks through capability lists that cannot loop.
 
-use super::ConfigSpace;
 use super::regs;
+use super::{HeaderType, ReadConfig};
 use crate::Answer;
 
 /// Number of a capability in the list of the first 256 bytes.
@@ -29,74 +29,79 @@ const STANDARD_LIMIT: usize = 48;
 /// `pci_find_next_ext_capability`).
 const EXTENDED_LIMIT: usize = 480;
 
-impl ConfigSpace {
-    /// Offset of a capability; `Known(None)` only where the whole list was seen.
-    pub fn find_capability(&self, id: StandardCapabilityId) -> Answer<Option<usize>> {
-        let Some(status) = self.word(regs::STATUS) else {
-            return Answer::CannotSee;
-        };
-        if status & regs::STATUS_CAPABILITIES == 0 {
+/// Offset of a capability; `Known(None)` only where the whole list was seen.
+pub(super) fn find_capability(
+    config: &(impl ReadConfig + ?Sized),
+    id: StandardCapabilityId,
+) -> Answer<Option<usize>> {
+    let Some(status) = config.word(regs::STATUS) else {
+        return Answer::CannotSee;
+    };
+    if status & regs::STATUS_CAPABILITIES == 0 {
+        return Answer::Known(None);
+    }
+    let pointer = match config.header_type() {
+        Answer::Known(HeaderType::CardBus) => regs::CARDBUS_CAPABILITIES_POINTER,
+        Answer::Known(_) => regs::CAPABILITIES_POINTER,
+        Answer::CannotSee => return Answer::CannotSee,
+    };
+    let Some(mut at) = config.byte(pointer) else {
+        return Answer::CannotSee;
+    };
+    for _ in 0..STANDARD_LIMIT {
+        let offset = usize::from(at & regs::CAPABILITY_POINTER_MASK);
+        // Below 0x40 lies the header: the list has ended, or is broken.
+        if offset < 0x40 {
             return Answer::Known(None);
         }
-        let pointer = match self.header_type() {
-            Answer::Known(super::HeaderType::CardBus) => regs::CARDBUS_CAPABILITIES_POINTER,
-            Answer::Known(_) => regs::CAPABILITIES_POINTER,
-            Answer::CannotSee => return Answer::CannotSee,
-        };
-        let Some(mut at) = self.byte(pointer) else {
+        let (Some(found), Some(next)) = (config.byte(offset), config.byte(offset + 1)) else {
             return Answer::CannotSee;
         };
-        for _ in 0..STANDARD_LIMIT {
-            let offset = usize::from(at & regs::CAPABILITY_POINTER_MASK);
-            // Below 0x40 lies the header: the list has ended, or is broken.
-            if offset < 0x40 {
-                return Answer::Known(None);
-            }
-            let (Some(found), Some(next)) = (self.byte(offset), self.byte(offset + 1)) else {
-                return Answer::CannotSee;
-            };
-            if found == 0xff {
-                return Answer::Known(None);
-            }
-            if found == id.0 {
-                return Answer::Known(Some(offset));
-            }
-            at = next;
+        if found == 0xff {
+            return Answer::Known(None);
         }
-        Answer::Known(None)
+        if found == id.0 {
+            return Answer::Known(Some(offset));
+        }
+        at = next;
     }
+    Answer::Known(None)
+}
 
-    /// Offset of an extended capability; `Known(None)` only where the whole list was seen.
-    pub fn find_extended_capability(&self, id: ExtendedCapabilityId) -> Answer<Option<usize>> {
-        // A function whose config space ends at 256 bytes has no such list. The kernel gives such
-        // files exactly 256 bytes, so a reader that got 256 has seen all there is.
-        if self.len() == regs::EXTENDED_START {
+/// Offset of an extended capability; `Known(None)` only where the whole list was seen.
+pub(super) fn find_extended_capability(
+    config: &(impl ReadConfig + ?Sized),
+    id: ExtendedCapabilityId,
+) -> Answer<Option<usize>> {
+    // A function whose config space ends at 256 bytes has no such list. The kernel gives such
+    // files exactly 256 bytes, so a reader that gets 256 has seen all there is.
+    if config.bytes_seen() == regs::EXTENDED_START {
+        return Answer::Known(None);
+    }
+    let mut offset = regs::EXTENDED_START;
+    for _ in 0..EXTENDED_LIMIT {
+        let Some(header) = config.dword(offset) else {
+            return Answer::CannotSee;
+        };
+        // All zeroes or all ones: no list here.
+        if header == 0 || header == u32::MAX {
             return Answer::Known(None);
         }
-        let mut offset = regs::EXTENDED_START;
-        for _ in 0..EXTENDED_LIMIT {
-            let Some(header) = self.dword(offset) else {
-                return Answer::CannotSee;
-            };
-            // All zeroes or all ones: no list here.
-            if header == 0 || header == u32::MAX {
-                return Answer::Known(None);
-            }
-            if header & regs::EXTENDED_ID_MASK == u32::from(id.0) {
-                return Answer::Known(Some(offset));
-            }
-            let next = usize::try_from(header >> regs::EXTENDED_NEXT_SHIFT).unwrap_or_default();
-            offset = next & regs::EXTENDED_POINTER_MASK;
-            if offset < regs::EXTENDED_START {
-                return Answer::Known(None);
-            }
+        if header & regs::EXTENDED_ID_MASK == u32::from(id.0) {
+            return Answer::Known(Some(offset));
         }
-        Answer::Known(None)
+        let next = usize::try_from(header >> regs::EXTENDED_NEXT_SHIFT).unwrap_or_default();
+        offset = next & regs::EXTENDED_POINTER_MASK;
+        if offset < regs::EXTENDED_START {
+            return Answer::Known(None);
+        }
     }
+    Answer::Known(None)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::ConfigSpace;
     use super::*;
 
     fn space(len: usize, bytes: &[(usize, u8)]) -> ConfigSpace {

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::capability::{ExtendedCapabilityId, StandardCapabilityId};
+use super::capability::{self, ExtendedCapabilityId, StandardCapabilityId};
 use super::regs;
 use crate::Answer;
 use crate::acs::Acs;
@@ -141,7 +141,110 @@ pub struct ConfigFacts {
     pub acs: Answer<Option<Acs>>,
 }
 
-/// The bytes of config space that were seen, from offset 0.
+/// Something that config space can be read from, a double word at a time.
+///
+/// On real hardware each double word is a request to the device that takes about a microsecond,
+/// so a reader of the running machine fetches only what is asked for: a walk through the
+/// capabilities needs some twenty of the 1024.
+pub trait ReadConfig {
+    /// How many bytes this reader is given: 64 unprivileged, 256 or 4096 otherwise.
+    fn bytes_seen(&self) -> usize;
+
+    /// The little-endian double word at an offset that is a multiple of four, where it is seen.
+    fn dword(&self, at: usize) -> Option<u32>;
+
+    /// The byte at an offset, where it is seen.
+    fn byte(&self, at: usize) -> Option<u8> {
+        self.dword(at & !3)?.to_le_bytes().get(at & 3).copied()
+    }
+
+    /// The little-endian word at an even offset, where it is seen.
+    fn word(&self, at: usize) -> Option<u16> {
+        Some(u16::from_le_bytes([
+            self.byte(at)?,
+            self.byte(at.checked_add(1)?)?,
+        ]))
+    }
+
+    /// Layout of the header.
+    fn header_type(&self) -> Answer<HeaderType> {
+        self.byte(regs::HEADER_TYPE)
+            .map_or(Answer::CannotSee, |byte| {
+                Answer::Known(HeaderType::from_layout(byte & regs::HEADER_TYPE_LAYOUT))
+            })
+    }
+
+    /// Offset of a capability; `Known(None)` only where the whole list was seen.
+    fn find_capability(&self, id: StandardCapabilityId) -> Answer<Option<usize>> {
+        capability::find_capability(self, id)
+    }
+
+    /// Offset of an extended capability; `Known(None)` only where the whole list was seen.
+    fn find_extended_capability(&self, id: ExtendedCapabilityId) -> Answer<Option<usize>> {
+        capability::find_extended_capability(self, id)
+    }
+
+    /// Everything vfioctl wants to know.
+    fn facts(&self) -> ConfigFacts {
+        let bytes_seen = u16::try_from(self.bytes_seen()).unwrap_or(u16::MAX);
+        // A device that fell off the bus answers with ones; they are not facts about it.
+        if self.word(regs::VENDOR_ID) == Some(0xffff) {
+            return ConfigFacts {
+                bytes_seen,
+                header_type: Answer::CannotSee,
+                multifunction_bit: Answer::CannotSee,
+                pcie_type: Answer::CannotSee,
+                acs: Answer::CannotSee,
+            };
+        }
+        ConfigFacts {
+            bytes_seen,
+            header_type: self.header_type(),
+            multifunction_bit: read_multifunction_bit(self),
+            pcie_type: read_pcie_type(self),
+            acs: read_acs(self),
+        }
+    }
+}
+
+fn read_multifunction_bit(config: &(impl ReadConfig + ?Sized)) -> Answer<bool> {
+    config
+        .byte(regs::HEADER_TYPE)
+        .map_or(Answer::CannotSee, |byte| {
+            Answer::Known(byte & regs::HEADER_TYPE_MULTIFUNCTION != 0)
+        })
+}
+
+fn read_pcie_type(config: &(impl ReadConfig + ?Sized)) -> Answer<Option<PcieType>> {
+    let at = match config.find_capability(StandardCapabilityId::PCI_EXPRESS) {
+        Answer::CannotSee => return Answer::CannotSee,
+        Answer::Known(None) => return Answer::Known(None),
+        Answer::Known(Some(at)) => at,
+    };
+    config
+        .word(at + regs::PCIE_FLAGS)
+        .map_or(Answer::CannotSee, |flags| {
+            let bits = (flags >> regs::PCIE_FLAGS_TYPE_SHIFT) & regs::PCIE_FLAGS_TYPE_MASK;
+            Answer::Known(u8::try_from(bits).ok().map(PcieType::from_bits))
+        })
+}
+
+fn read_acs(config: &(impl ReadConfig + ?Sized)) -> Answer<Option<Acs>> {
+    let at = match config.find_extended_capability(ExtendedCapabilityId::ACS) {
+        Answer::CannotSee => return Answer::CannotSee,
+        Answer::Known(None) => return Answer::Known(None),
+        Answer::Known(Some(at)) => at,
+    };
+    match (
+        config.word(at + regs::ACS_CAPABILITY),
+        config.word(at + regs::ACS_CONTROL),
+    ) {
+        (Some(capability), Some(control)) => Answer::Known(Some(Acs::new(capability, control))),
+        _ => Answer::CannotSee,
+    }
+}
+
+/// The bytes of config space that were seen, from offset 0, all at hand.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ConfigSpace {
     bytes: Vec<u8>,
@@ -156,105 +259,16 @@ impl ConfigSpace {
         bytes.truncate(Self::MAX_BYTES);
         Self { bytes }
     }
+}
 
-    /// How many bytes were seen.
-    pub fn len(&self) -> usize {
+impl ReadConfig for ConfigSpace {
+    fn bytes_seen(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Whether nothing was seen.
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
-    /// The byte at an offset, where it was seen.
-    pub fn byte(&self, at: usize) -> Option<u8> {
-        self.bytes.get(at).copied()
-    }
-
-    /// The little-endian word at an offset, where it was seen whole.
-    pub fn word(&self, at: usize) -> Option<u16> {
-        let bytes = self.bytes.get(at..at.checked_add(2)?)?;
-        bytes.try_into().ok().map(u16::from_le_bytes)
-    }
-
-    /// The little-endian double word at an offset, where it was seen whole.
-    pub fn dword(&self, at: usize) -> Option<u32> {
+    fn dword(&self, at: usize) -> Option<u32> {
         let bytes = self.bytes.get(at..at.checked_add(4)?)?;
         bytes.try_into().ok().map(u32::from_le_bytes)
-    }
-
-    /// Layout of the header.
-    pub fn header_type(&self) -> Answer<HeaderType> {
-        self.byte(regs::HEADER_TYPE)
-            .map_or(Answer::CannotSee, |byte| {
-                Answer::Known(HeaderType::from_layout(byte & regs::HEADER_TYPE_LAYOUT))
-            })
-    }
-
-    /// Everything vfioctl wants to know from these bytes.
-    pub fn facts(&self) -> ConfigFacts {
-        // A device that fell off the bus answers with ones; they are not facts about it.
-        let is_gone = self.word(regs::VENDOR_ID) == Some(0xffff);
-        let unless_gone = |answer| if is_gone { Answer::CannotSee } else { answer };
-        ConfigFacts {
-            bytes_seen: u16::try_from(self.len()).unwrap_or(u16::MAX),
-            header_type: if is_gone {
-                Answer::CannotSee
-            } else {
-                self.header_type()
-            },
-            multifunction_bit: unless_gone(self.multifunction_bit()),
-            pcie_type: if is_gone {
-                Answer::CannotSee
-            } else {
-                self.pcie_type()
-            },
-            acs: if is_gone {
-                Answer::CannotSee
-            } else {
-                self.acs()
-            },
-        }
-    }
-
-    fn multifunction_bit(&self) -> Answer<bool> {
-        self.byte(regs::HEADER_TYPE)
-            .map_or(Answer::CannotSee, |byte| {
-                Answer::Known(byte & regs::HEADER_TYPE_MULTIFUNCTION != 0)
-            })
-    }
-
-    fn pcie_type(&self) -> Answer<Option<PcieType>> {
-        match self.find_capability(StandardCapabilityId::PCI_EXPRESS) {
-            Answer::CannotSee => Answer::CannotSee,
-            Answer::Known(None) => Answer::Known(None),
-            Answer::Known(Some(at)) => {
-                self.word(at + regs::PCIE_FLAGS)
-                    .map_or(Answer::CannotSee, |flags| {
-                        let bits =
-                            (flags >> regs::PCIE_FLAGS_TYPE_SHIFT) & regs::PCIE_FLAGS_TYPE_MASK;
-                        Answer::Known(u8::try_from(bits).ok().map(PcieType::from_bits))
-                    })
-            }
-        }
-    }
-
-    fn acs(&self) -> Answer<Option<Acs>> {
-        match self.find_extended_capability(ExtendedCapabilityId::ACS) {
-            Answer::CannotSee => Answer::CannotSee,
-            Answer::Known(None) => Answer::Known(None),
-            Answer::Known(Some(at)) => {
-                let capability = self.word(at + regs::ACS_CAPABILITY);
-                let control = self.word(at + regs::ACS_CONTROL);
-                match (capability, control) {
-                    (Some(capability), Some(control)) => {
-                        Answer::Known(Some(Acs::new(capability, control)))
-                    }
-                    _ => Answer::CannotSee,
-                }
-            }
-        }
     }
 }
 

@@ -33,7 +33,7 @@ pub fn plan_bind<'a>(
     claims: impl IntoIterator<Item = &'a Claim> + Clone,
     address: PciAddress,
 ) -> Result<BindPlan, Refusal> {
-    let groups = groups_of_device(snapshot, address)?;
+    let groups = find_groups(snapshot, address)?;
     let mut members: Vec<&PciFunction> = Vec::new();
     for function in snapshot.functions.values() {
         if function
@@ -54,11 +54,11 @@ pub fn plan_bind<'a>(
     })
 }
 
-/// The groups that go with a device.
-fn groups_of_device(
-    snapshot: &Snapshot,
-    address: PciAddress,
-) -> Result<BTreeSet<GroupId>, Refusal> {
+/// The groups that go with a device. Needs no more of the machine than the device's own slot.
+///
+/// # Errors
+/// The first [`Refusal`] that stands in the way.
+pub fn find_groups(snapshot: &Snapshot, address: PciAddress) -> Result<BTreeSet<GroupId>, Refusal> {
     let asked = snapshot
         .function(address)
         .ok_or(Refusal::UnknownAddress(address))?;
@@ -125,15 +125,27 @@ fn refuse_member<'a>(
             host_use,
         });
     }
-    if let Some(mount_point) = &snapshot.hidden_storage {
-        // Base class 0x01: mass storage controller.
-        if member.class.base() == 0x01 {
+    // Base classes: 0x01 mass storage, 0x02 network.
+    match (
+        member.class.base(),
+        &snapshot.hidden_storage,
+        &snapshot.hidden_network,
+    ) {
+        (0x01, Some(mount_point), _) => {
             let mount_point = mount_point.clone();
             return Err(Refusal::StorageHidden {
                 member: address,
                 mount_point,
             });
         }
+        (0x02, _, Some(interface)) => {
+            let interface = interface.clone();
+            return Err(Refusal::NetworkHidden {
+                member: address,
+                interface,
+            });
+        }
+        _ => {}
     }
     match &member.sriov {
         SriovRole::Physical {

@@ -5,7 +5,7 @@ mod refusal;
 mod restore;
 mod step;
 
-pub use bind::{BindPlan, plan_bind};
+pub use bind::{BindPlan, find_groups, plan_bind};
 pub use refusal::Refusal;
 pub use restore::{Leftover, RestorePlan, plan_restore};
 pub use step::Step;

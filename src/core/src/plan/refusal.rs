@@ -43,6 +43,14 @@ pub enum Refusal {
         /// The file system.
         mount_point: String,
     },
+    /// An interface that the machine routes by could not be found out, so no network controller is
+    /// safe.
+    NetworkHidden {
+        /// The network controller.
+        member: PciAddress,
+        /// The interface.
+        interface: String,
+    },
     /// The function has virtual functions; the kernel does not give such a one to VFIO.
     HasVirtualFunctions {
         /// The physical function.
@@ -89,6 +97,7 @@ impl Refusal {
             Self::Claimed { .. } => "Claimed",
             Self::NeededByHost { .. } => "NeededByHost",
             Self::StorageHidden { .. } => "StorageHidden",
+            Self::NetworkHidden { .. } => "NetworkHidden",
             Self::HasVirtualFunctions { .. } => "HasVirtualFunctions",
             Self::NotClaimed(_) => "NotClaimed",
             Self::NotOwner { .. } => "NotOwner",
@@ -127,6 +136,9 @@ impl Refusal {
             }
             Self::StorageHidden { .. } => {
                 "choose a device whose group has no disk controller in it".into()
+            }
+            Self::NetworkHidden { .. } => {
+                "choose a device whose group has no network controller in it".into()
             }
             Self::HasVirtualFunctions { address, .. } => format!(
                 "pass one of its virtual functions, or remove them by writing 0 to \
@@ -193,6 +205,11 @@ impl fmt::Display for Refusal {
                 f,
                 "{member} is a disk controller, and the disk behind '{mount_point}' could not be \
                  found out"
+            ),
+            Self::NetworkHidden { member, interface } => write!(
+                f,
+                "{member} is a network controller, and the device of '{interface}', which this \
+                 machine routes by, could not be found out"
             ),
             Self::HasVirtualFunctions { address, count } => {
                 write!(

@@ -37,6 +37,7 @@ pub fn snapshot(snapshot: &Snapshot) -> io::Describe_Reply {
         functions: snapshot.functions.values().map(function).collect(),
         host_uses: uses.collect(),
         hidden_storage: snapshot.hidden_storage.clone(),
+        hidden_network: snapshot.hidden_network.clone(),
         problems: snapshot.problems.iter().map(problem).collect(),
     }
 }
@@ -48,6 +49,7 @@ pub fn snapshot(snapshot: &Snapshot) -> io::Describe_Reply {
 pub fn snapshot_from_wire(reply: &io::Describe_Reply) -> Result<Snapshot, WireError> {
     let mut snapshot = Snapshot {
         hidden_storage: reply.hidden_storage.clone(),
+        hidden_network: reply.hidden_network.clone(),
         problems: reply.problems.iter().map(problem_from_wire).collect(),
         ..Snapshot::default()
     };
