@@ -144,6 +144,15 @@ fn restore(helper: &Helper, originals: &[Original], progress: Progress<'_>) -> H
 }
 
 fn restore_one(helper: &Helper, original: &Original, progress: Progress<'_>, home: &mut Home) {
+    // What is read now is not what will be: the write that hangs takes effect when it is let go.
+    if helper.kernel.is_stuck(original.address) {
+        home.leftovers.push(format!(
+            "an earlier write to {} still hangs in the kernel",
+            original.address
+        ));
+        home.is_pending = true;
+        return;
+    }
     let plan = match plan_home(helper, std::slice::from_ref(original)) {
         Ok(plan) => plan,
         Err(error) => {

@@ -60,5 +60,9 @@ pub(crate) const MAX_STOP_TIME: Duration = Duration::from_secs(3600);
 pub(crate) const QUIT_TIME: Duration = Duration::from_secs(20);
 /// How long devices may take home after QEMU's end: one write for each step, see [`WRITE_TIME`].
 pub(crate) const HOME_TIME: Duration = Duration::from_secs(120);
+/// Longest log of a machine's console; it lies in memory (`/run`), and a guest can write for ever.
+pub(crate) const MAX_CONSOLE_BYTES: u64 = 8 << 20;
+/// How often that log is looked at: an emulated serial port writes a few MiB in this time.
+pub(crate) const CONSOLE_INTERVAL: Duration = Duration::from_secs(5);
 /// How much of QEMU's own log is quoted when it fails to start.
 pub(crate) const LOG_TAIL_BYTES: usize = 2000;

@@ -355,7 +355,7 @@ fn run(
     let outcome = wait_for_monitor(helper, machine, planned, launched, &process, progress);
     if let Err(because) = outcome {
         let _ = crate::sys::kill(&process);
-        process.wait();
+        process.wait(POLL, || {});
         machine.change(|life| life.phase = Phase::Stopping);
         finish(helper, machine);
         return Err(not_started(because, log));

@@ -13,9 +13,9 @@ use super::registry::{Machine, Phase};
 use crate::apply::give_back;
 use crate::audit;
 use crate::helper::Helper;
-use crate::limits::HOME_TIME;
+use crate::limits::{CONSOLE_INTERVAL, HOME_TIME, MAX_CONSOLE_BYTES};
 use crate::recover::groups_of;
-use crate::sys::Process;
+use crate::sys::{Process, trim_console};
 
 /// Writes a machine's record; a failure is logged, since the machine itself goes on.
 pub(super) fn save(helper: &Helper, machine: &Machine) {
@@ -40,7 +40,11 @@ pub(super) fn watch(helper: &Arc<Helper>, machine: &Arc<Machine>, process: Proce
     let (helper, machine) = (Arc::clone(helper), Arc::clone(machine));
     let name = format!("watch {}", machine.name());
     let watcher = std::thread::Builder::new().name(name).spawn(move || {
-        process.wait();
+        let folder = helper.runtime.machine(machine.uid, machine.name().as_str());
+        process.wait(CONSOLE_INTERVAL, || {
+            // No log yet, or none any more: nothing to cut.
+            let _ = trim_console(&folder, MAX_CONSOLE_BYTES);
+        });
         finish(&helper, &machine);
     });
     if let Err(error) = watcher {

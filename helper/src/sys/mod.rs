@@ -1,6 +1,7 @@
 //! The fence: every write and every unsafe operation of the helper stands in this folder.
 
 mod attribute;
+mod console;
 mod dirs;
 mod live;
 mod ownership;
@@ -10,6 +11,7 @@ mod process;
 mod spawn;
 mod state_dir;
 
+pub(crate) use console::trim_console;
 pub(crate) use dirs::{RuntimeDirs, bind_socket};
 pub use live::LiveKernel;
 pub(crate) use peer_groups::peer_groups;

@@ -43,9 +43,12 @@ impl Process {
         }
     }
 
-    /// Waits for the end without limit: this is what a machine's watcher is for.
-    pub(crate) fn wait(&self) {
-        while !self.has_ended_within(Duration::from_secs(3600)) {}
+    /// Waits for the end without limit: this is what a machine's watcher is for. `meanwhile` is
+    /// called at intervals.
+    pub(crate) fn wait(&self, interval: Duration, mut meanwhile: impl FnMut()) {
+        while !self.has_ended_within(interval) {
+            meanwhile();
+        }
         // Ours by fork where there is no systemd: then it must be reaped, and nobody else does it.
         let _ = waitpid(Some(self.pid), WaitOptions::NOHANG);
     }

@@ -4,6 +4,8 @@ mod bind;
 mod refusal;
 mod restore;
 mod step;
+#[cfg(test)]
+mod tests;
 
 pub use bind::{BindPlan, find_groups, plan_bind};
 pub use refusal::Refusal;
