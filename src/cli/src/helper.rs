@@ -1,0 +1,239 @@
+//! The helper, seen from the command: its methods, each with its types and its limit.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
+use vfioctl_core::Snapshot;
+use vfioctl_core::pci::PciAddress;
+use vfioctl_protocol::wire::{WireError, snapshot_from_wire};
+use vfioctl_protocol::{Client, ClientError, device, inventory, machine};
+
+use crate::limits;
+use crate::seen::SeenClaim;
+
+/// A connection to a helper that is not too old.
+#[derive(Debug)]
+pub(crate) struct Helper {
+    client: Client,
+    version: inventory::GetVersion_Reply,
+}
+
+/// Why there is no helper to ask.
+#[derive(Debug)]
+pub(crate) enum NoHelper {
+    /// It has no answer.
+    Unanswered(ClientError),
+    /// Its interfaces are older than this command's; `None` where it cannot even tell its version.
+    TooOld(Option<inventory::GetVersion_Reply>),
+}
+
+type Reply<R> = Result<R, ClientError>;
+
+impl Helper {
+    /// Connects and asks for the version.
+    ///
+    /// # Errors
+    /// [`NoHelper`].
+    pub(crate) fn connect(socket: &Path) -> Result<Self, NoHelper> {
+        let mut client = Client::connect(socket).map_err(NoHelper::Unanswered)?;
+        let version: Reply<inventory::GetVersion_Reply> =
+            client.call("io.vfioctl.Inventory.GetVersion", json!({}), limits::HELLO);
+        match version {
+            Ok(version) if version.level >= vfioctl_protocol::LEVEL => Ok(Self { client, version }),
+            Ok(version) => Err(NoHelper::TooOld(Some(version))),
+            Err(ClientError::Remote(error)) if is_unknown_method(&error.name) => {
+                Err(NoHelper::TooOld(None))
+            }
+            Err(error) => Err(NoHelper::Unanswered(error)),
+        }
+    }
+
+    /// What it says of itself.
+    pub(crate) fn version(&self) -> &inventory::GetVersion_Reply {
+        &self.version
+    }
+
+    /// Looks at the whole machine.
+    pub(crate) fn describe(&mut self) -> Reply<Snapshot> {
+        let reply: inventory::Describe_Reply =
+            self.client
+                .call("io.vfioctl.Inventory.Describe", json!({}), limits::LOOK)?;
+        snapshot_from_wire(&reply).map_err(malformed)
+    }
+
+    /// Tells all claims.
+    pub(crate) fn claims(&mut self) -> Reply<Vec<SeenClaim>> {
+        let reply: device::ListClaims_Reply =
+            self.client
+                .call("io.vfioctl.Device.ListClaims", json!({}), limits::LOOK)?;
+        reply
+            .claims
+            .iter()
+            .map(SeenClaim::from_wire)
+            .collect::<Result<_, _>>()
+            .map_err(malformed)
+    }
+
+    /// Plans to bind a device.
+    pub(crate) fn plan_bind(&mut self, address: PciAddress) -> Reply<device::PlanBind_Reply> {
+        let parameters = device::PlanBind_Args {
+            address: address.to_string(),
+        };
+        self.client
+            .call("io.vfioctl.Device.PlanBind", parameters, limits::LOOK)
+    }
+
+    /// Binds a device; every step that is done goes to `progress`.
+    pub(crate) fn bind(
+        &mut self,
+        address: PciAddress,
+        members: Vec<String>,
+        mut progress: impl FnMut(device::Step),
+    ) -> Reply<device::Bind_Reply> {
+        let parameters = device::Bind_Args {
+            address: address.to_string(),
+            members: Some(members),
+        };
+        self.client.call_more(
+            "io.vfioctl.Device.Bind",
+            parameters,
+            limits::STEP,
+            |reply: device::Bind_Reply| reply.step.into_iter().for_each(&mut progress),
+        )
+    }
+
+    /// Plans to release a device.
+    pub(crate) fn plan_release(&mut self, address: PciAddress) -> Reply<device::PlanRelease_Reply> {
+        let parameters = device::PlanRelease_Args {
+            address: address.to_string(),
+        };
+        self.client
+            .call("io.vfioctl.Device.PlanRelease", parameters, limits::LOOK)
+    }
+
+    /// Releases a device; every step that is done goes to `progress`.
+    pub(crate) fn release(
+        &mut self,
+        address: PciAddress,
+        mut progress: impl FnMut(device::Step),
+    ) -> Reply<device::Release_Reply> {
+        let parameters = device::Release_Args {
+            address: address.to_string(),
+        };
+        self.client.call_more(
+            "io.vfioctl.Device.Release",
+            parameters,
+            limits::STEP,
+            |reply: device::Release_Reply| reply.step.into_iter().for_each(&mut progress),
+        )
+    }
+
+    /// Recovers, or only plans to.
+    pub(crate) fn recover(&mut self, commit: bool) -> Reply<device::Recover_Reply> {
+        let parameters = device::Recover_Args {
+            commit: Some(commit),
+        };
+        let limit = if commit {
+            limits::RECOVER
+        } else {
+            limits::LOOK
+        };
+        self.client
+            .call("io.vfioctl.Device.Recover", parameters, limit)
+    }
+
+    /// Plans a machine.
+    pub(crate) fn plan_machine(&mut self, spec: machine::Spec) -> Reply<machine::Plan_Reply> {
+        self.client.call(
+            "io.vfioctl.Machine.Plan",
+            machine::Plan_Args { spec },
+            limits::LOOK,
+        )
+    }
+
+    /// Makes a machine; QEMU may take `start` until it answers.
+    pub(crate) fn create_machine(
+        &mut self,
+        spec: machine::Spec,
+        start: Duration,
+        mut progress: impl FnMut(String),
+    ) -> Reply<machine::Create_Reply> {
+        self.client.call_more(
+            "io.vfioctl.Machine.Create",
+            machine::Create_Args { spec },
+            start.saturating_add(limits::MACHINE_MARGIN),
+            |reply: machine::Create_Reply| reply.progress.into_iter().for_each(&mut progress),
+        )
+    }
+
+    /// Tells machines: the caller's, or everyone's.
+    pub(crate) fn machines(&mut self, all: bool) -> Reply<Vec<machine::Info>> {
+        let parameters = machine::List_Args { all: Some(all) };
+        let reply: machine::List_Reply =
+            self.client
+                .call("io.vfioctl.Machine.List", parameters, limits::LOOK)?;
+        Ok(reply.machines)
+    }
+
+    /// Tells one machine of the caller.
+    pub(crate) fn machine(&mut self, name: &str) -> Reply<machine::Info> {
+        let parameters = machine::Show_Args {
+            name: name.to_owned(),
+        };
+        let reply: machine::Show_Reply =
+            self.client
+                .call("io.vfioctl.Machine.Show", parameters, limits::LOOK)?;
+        Ok(reply.machine)
+    }
+
+    /// Ends a machine; it has `powerdown` where it is given, and is cut off where not.
+    pub(crate) fn stop_machine(
+        &mut self,
+        name: &str,
+        powerdown: Option<u32>,
+        mut progress: impl FnMut(String),
+    ) -> Reply<machine::Stop_Reply> {
+        let how = match powerdown {
+            Some(_) => machine::Stop_Args_how::powerdown,
+            None => machine::Stop_Args_how::quit,
+        };
+        let parameters = machine::Stop_Args {
+            name: name.to_owned(),
+            how: Some(how),
+            timeout_s: powerdown.map(i64::from),
+        };
+        let wait = Duration::from_secs(powerdown.unwrap_or_default().into());
+        self.client.call_more(
+            "io.vfioctl.Machine.Stop",
+            parameters,
+            wait.saturating_add(limits::MACHINE_MARGIN),
+            |reply: machine::Stop_Reply| reply.progress.into_iter().for_each(&mut progress),
+        )
+    }
+
+    /// Forgets a stopped machine.
+    pub(crate) fn remove_machine(&mut self, name: &str) -> Reply<()> {
+        let parameters = machine::Remove_Args {
+            name: name.to_owned(),
+        };
+        let _: machine::Remove_Reply =
+            self.client
+                .call("io.vfioctl.Machine.Remove", parameters, limits::LOOK)?;
+        Ok(())
+    }
+}
+
+fn is_unknown_method(name: &str) -> bool {
+    matches!(
+        name,
+        "org.varlink.service.MethodNotFound"
+            | "org.varlink.service.InterfaceNotFound"
+            | "org.varlink.service.MethodNotImplemented"
+    )
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the form that map_err wants")]
+fn malformed(error: WireError) -> ClientError {
+    ClientError::Malformed(error.to_string())
+}

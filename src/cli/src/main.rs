@@ -1,0 +1,5 @@
+//! The command `vfioctl`.
+
+fn main() -> std::process::ExitCode {
+    vfioctl_cli::main()
+}

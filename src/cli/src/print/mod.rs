@@ -1,0 +1,11 @@
+//! Answers for people: each record as text. Goldens stand at the foot of each file.
+
+mod groups;
+mod list;
+mod machine;
+mod moment;
+mod show;
+mod steps;
+mod tree;
+
+pub(crate) use moment::utc;

@@ -1,0 +1,69 @@
+//! Records of claims.
+
+use serde::Serialize;
+use vfioctl_core::claim::Purpose;
+
+use crate::seen::SeenClaim;
+
+/// Who has a device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct OwnerRecord {
+    /// Number of the user.
+    pub(crate) uid: i64,
+    /// Name of the user, where there is one.
+    pub(crate) user: Option<String>,
+    /// Name of the machine that has it; null where a person has it.
+    pub(crate) machine: Option<String>,
+}
+
+/// That someone has some functions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct ClaimRecord {
+    /// Who.
+    pub(crate) owner: OwnerRecord,
+    /// Addresses of the functions.
+    pub(crate) addresses: Vec<String>,
+    /// Since when, in seconds since 1970.
+    pub(crate) since: u64,
+}
+
+impl OwnerRecord {
+    /// The owner of a claim.
+    pub(crate) fn of(seen: &SeenClaim) -> Self {
+        let machine = match &seen.claim.owner.purpose {
+            Purpose::Person => None,
+            Purpose::Machine(name) => Some(name.to_string()),
+        };
+        Self {
+            uid: seen.claim.owner.uid.into(),
+            user: seen.user.clone(),
+            machine,
+        }
+    }
+
+    /// The owner as people call them.
+    pub(crate) fn text(&self) -> String {
+        let user = self
+            .user
+            .clone()
+            .unwrap_or_else(|| format!("user {}", self.uid));
+        match &self.machine {
+            None => user,
+            Some(machine) => format!("machine '{machine}' of {user}"),
+        }
+    }
+}
+
+impl ClaimRecord {
+    /// A claim.
+    pub(crate) fn of(seen: &SeenClaim) -> Self {
+        let originals = seen.claim.originals.iter();
+        Self {
+            owner: OwnerRecord::of(seen),
+            addresses: originals
+                .map(|original| original.address.to_string())
+                .collect(),
+            since: seen.claim.since,
+        }
+    }
+}

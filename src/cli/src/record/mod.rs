@@ -1,0 +1,32 @@
+//! Records: what answers are made of. A record is printed for people by `print`, and is JSON for
+//! programs; `docs/json.md` and `docs/schema/` describe it, and tests hold them together.
+//!
+//! Nothing here decides or prints.
+
+mod claim;
+mod error;
+mod function;
+mod group;
+mod machine;
+#[cfg(test)]
+pub(crate) mod schema;
+mod step;
+
+pub(crate) use claim::{ClaimRecord, OwnerRecord};
+pub(crate) use error::ErrorRecord;
+pub(crate) use function::{
+    AcsBitRecord, AcsRecord, BarRecord, FunctionRecord, ProblemRecord, ShowRecord, SriovRecord,
+    StateKind, StateRecord, UpstreamRecord,
+};
+pub(crate) use group::{
+    DeviceRecord, GroupRecord, GroupsRecord, ListRecord, SpoilerRecord, TreeNodeRecord,
+    ViabilityKind,
+};
+#[cfg(test)]
+pub(crate) use machine::{DiskRecord, UefiRecord};
+pub(crate) use machine::{
+    MachinePlanRecord, MachineRecord, MachinesRecord, RemovedRecord, SpecRecord, VmRecord,
+};
+#[cfg(test)]
+pub(crate) use step::StepVerb;
+pub(crate) use step::{BindRecord, RecoverRecord, RecoveredRecord, ReleaseRecord, StepRecord};

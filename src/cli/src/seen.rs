@@ -1,0 +1,186 @@
+//! What is seen of the machine: through the helper, or with this user's own eyes.
+
+use serde::Serialize;
+use vfioctl_core::claim::{Claim, Owner, Purpose};
+use vfioctl_core::pci::PciAddress;
+use vfioctl_core::{Answer, Snapshot};
+use vfioctl_protocol::device;
+use vfioctl_protocol::wire::{WireError, claim_from_wire};
+use vfioctl_scan::read_snapshot;
+
+use crate::failure::{Failure, FailureKind};
+use crate::helper::Helper;
+use crate::session::Session;
+
+/// A claim, and what its owner is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SeenClaim {
+    /// The claim.
+    pub(crate) claim: Claim,
+    /// The owner's name, where `/etc/passwd` has one.
+    pub(crate) user: Option<String>,
+}
+
+/// Whose eyes the machine was seen with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SeenBy {
+    /// The helper's, which sees everything.
+    Helper,
+    /// This user's own.
+    User,
+}
+
+/// What is seen of the machine.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// The PCI machine.
+    pub(crate) snapshot: Snapshot,
+    /// Who has what.
+    pub(crate) claims: Answer<Vec<SeenClaim>>,
+    /// Whose eyes it was.
+    pub(crate) by: SeenBy,
+    /// Number of this user.
+    pub(crate) uid: u32,
+}
+
+impl SeenClaim {
+    /// Takes a claim from the wire.
+    ///
+    /// # Errors
+    /// A field that is not what it should be.
+    pub(crate) fn from_wire(claim: &device::Claim) -> Result<Self, WireError> {
+        Ok(Self {
+            claim: claim_from_wire(claim)?,
+            user: claim.owner.user.clone(),
+        })
+    }
+
+    /// The owner, as people call them: `alice`, `machine 'win' of alice`.
+    pub(crate) fn owner_text(&self) -> String {
+        owner_text(&self.claim.owner, self.user.as_deref())
+    }
+
+    /// Whether it is this user's own, as a person.
+    pub(crate) fn is_of_person(&self, uid: u32) -> bool {
+        self.claim.owner == Owner::person(uid)
+    }
+}
+
+fn owner_text(owner: &Owner, user: Option<&str>) -> String {
+    let user = user.map_or_else(|| format!("user {}", owner.uid), str::to_owned);
+    match &owner.purpose {
+        Purpose::Person => user,
+        Purpose::Machine(name) => format!("machine '{name}' of {user}"),
+    }
+}
+
+impl Seen {
+    /// The claim that holds a function, where claims can be seen.
+    pub(crate) fn claim_of(&self, address: PciAddress) -> Option<&SeenClaim> {
+        self.claims
+            .as_ref()
+            .known()?
+            .iter()
+            .find(|seen| seen.claim.holds(address))
+    }
+
+    /// All claims that can be seen.
+    pub(crate) fn known_claims(&self) -> impl Iterator<Item = &Claim> + Clone {
+        self.claims
+            .as_ref()
+            .known()
+            .into_iter()
+            .flatten()
+            .map(|seen| &seen.claim)
+    }
+}
+
+/// Asks the helper; where it cannot be reached, looks with this user's own eyes and says what
+/// cannot be seen so.
+///
+/// # Errors
+/// Where the helper is too old or answers with an error, or not even `/sys` can be read.
+pub(crate) fn read_seen(session: &mut Session<'_>) -> Result<Seen, Failure> {
+    match ask_helper(session) {
+        Ok(seen) => Ok(seen),
+        Err(failure) if failure.kind() == FailureKind::Unreachable => {
+            let seen = look(session)?;
+            let note = failure.text_under(heading(&seen.snapshot));
+            session.output.say(&note);
+            Ok(seen)
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Asks the helper only.
+///
+/// # Errors
+/// Where it cannot be reached, is too old, or answers with an error.
+pub(crate) fn ask_helper(session: &Session<'_>) -> Result<Seen, Failure> {
+    ask(session.helper()?, session)
+}
+
+/// Asks a helper that has greeted.
+///
+/// # Errors
+/// Where it answers with an error, or no more.
+pub(crate) fn ask(mut helper: Helper, session: &Session<'_>) -> Result<Seen, Failure> {
+    let snapshot = helper.describe().map_err(|error| session.failure(&error))?;
+    let claims = helper.claims().map_err(|error| session.failure(&error))?;
+    Ok(Seen {
+        snapshot,
+        claims: Answer::Known(claims),
+        by: SeenBy::Helper,
+        uid: session.uid,
+    })
+}
+
+/// Looks with this user's own eyes.
+///
+/// # Errors
+/// Where not even the list of PCI functions can be read.
+pub(crate) fn look(session: &Session<'_>) -> Result<Seen, Failure> {
+    let snapshot =
+        read_snapshot(&session.root()?, vfioctl_scan::HostView::BestEffort).map_err(|error| {
+            Failure::could_not("CannotRead", error.to_string())
+                .caused_by(&error)
+                .hint("make sure that /sys is mounted")
+        })?;
+    Ok(Seen {
+        snapshot,
+        claims: Answer::CannotSee,
+        by: SeenBy::User,
+        uid: session.uid,
+    })
+}
+
+/// What is not shown without the helper: root sees config space by itself.
+fn heading(snapshot: &Snapshot) -> &'static str {
+    let is_hidden = snapshot.functions.values().any(|function| {
+        matches!(function.acs, Answer::CannotSee) || matches!(function.pcie_type, Answer::CannotSee)
+    });
+    if is_hidden {
+        "claims, ACS and PCIe types are not shown"
+    } else {
+        "claims are not shown"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owners_are_called_by_name_where_there_is_one() {
+        let person = Owner::person(1000);
+        let machine = Owner {
+            uid: 1000,
+            purpose: Purpose::Machine("win".parse().unwrap()),
+        };
+        assert_eq!(owner_text(&person, Some("ann")), "ann");
+        assert_eq!(owner_text(&person, None), "user 1000");
+        assert_eq!(owner_text(&machine, Some("ann")), "machine 'win' of ann");
+    }
+}

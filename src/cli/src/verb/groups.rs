@@ -1,0 +1,75 @@
+//! `vfioctl groups`: the IOMMU groups, or the tree.
+
+use crate::Done;
+use crate::names::Names;
+use crate::record::GroupsRecord;
+use crate::seen::read_seen;
+use crate::session::Session;
+use crate::verdict::Verdict;
+use crate::view::View;
+
+/// Answers `vfioctl groups`.
+pub(super) fn run(tree: bool, session: &mut Session<'_>) -> Done {
+    let seen = read_seen(session)?;
+    let names = Names::read(&session.root()?);
+    let record = groups(
+        View {
+            seen: &seen,
+            names: &names,
+        },
+        tree,
+    );
+    if record.groups.is_empty() {
+        session.output.progress(
+            "this machine has no IOMMU groups; 'vfioctl check' says how to switch the IOMMU on",
+        );
+    }
+    session.output.answer(&record)?;
+    Ok(Verdict::Yes)
+}
+
+/// The groups of the machine.
+pub(crate) fn groups(view: View<'_>, tree: bool) -> GroupsRecord {
+    let snapshot = &view.seen.snapshot;
+    let ungrouped = snapshot
+        .functions
+        .values()
+        .filter(|function| function.iommu_group.is_none());
+    GroupsRecord {
+        seen_by: view.seen.by,
+        groups: snapshot
+            .groups()
+            .into_keys()
+            .map(|group| view.group(group))
+            .collect(),
+        ungrouped: ungrouped.map(|function| view.function(function)).collect(),
+        tree: tree.then(|| view.tree()),
+        problems: view.problems(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::schema::assert_answer;
+    use crate::sample;
+
+    #[test]
+    fn groups_have_the_shape_of_their_schema() {
+        let names = Names::default();
+        for seen in [sample::desktop(), sample::desktop_unseen()] {
+            for tree in [false, true] {
+                assert_answer(
+                    "groups",
+                    &groups(
+                        View {
+                            seen: &seen,
+                            names: &names,
+                        },
+                        tree,
+                    ),
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The verbs, one file each.
+
+pub(crate) mod bind;
+pub(crate) mod check;
+pub(crate) mod groups;
+pub(crate) mod list;
+pub(crate) mod recover;
+pub(crate) mod release;
+pub(crate) mod show;
+pub(crate) mod vm;
+
+mod fitness;
+
+use crate::Done;
+use crate::command_line::Verb;
+use crate::session::Session;
+
+/// Does what was asked.
+///
+/// # Errors
+/// Why it could not be done.
+pub(crate) fn run(verb: Verb, session: &mut Session<'_>) -> Done {
+    match verb {
+        Verb::Check(arguments) => fitness::run(&arguments, session),
+        Verb::List { all } => list::run(all, session),
+        Verb::Show { device } => show::run(device.address, session),
+        Verb::Groups { tree } => groups::run(tree, session),
+        Verb::Bind { device, plan } => bind::run(device.address, plan, session),
+        Verb::Release { device, plan } => release::run(device.address, plan, session),
+        Verb::Recover { plan } => recover::run(plan, session),
+        Verb::Vm(verb) => vm::run(verb, session),
+    }
+}
