@@ -80,6 +80,16 @@ fn refused(seen: &Seen, address: PciAddress, refusal: &Refusal) -> StateRecord {
             "not passable: a bridge".to_owned(),
             Some(*member),
         ),
+        Refusal::Platform(member) => (
+            StateKind::NotPassable,
+            "not passable: a host or ISA bridge".to_owned(),
+            Some(*member),
+        ),
+        Refusal::Spoiled { member, driver, .. } => (
+            StateKind::NotPassable,
+            format!("not passable: {member} in its group is used by {driver}"),
+            None,
+        ),
         Refusal::NoGroup(member) => (
             StateKind::NotPassable,
             "not passable: no IOMMU group".to_owned(),

@@ -65,6 +65,12 @@ impl ClassCode {
         self.is_display() || self.base() == 0x12
     }
 
+    /// Whether this is the machine's own plumbing: a host bridge (0x0600) or an ISA bridge
+    /// (0x0601), which have the header of an endpoint and lead to the rest of the machine.
+    pub fn is_platform(self) -> bool {
+        self.base() == 0x06 && self.subclass() <= 0x01
+    }
+
     fn byte(self, index: usize) -> u8 {
         self.0.to_le_bytes().get(index).copied().unwrap_or_default()
     }

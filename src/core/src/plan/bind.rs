@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::Answer;
 use crate::Snapshot;
 use crate::claim::{Claim, Original, Owner, Purpose};
+use crate::iommu::{Spoiler, Viability, viability};
 use crate::pci::{DriverName, GroupId, PciAddress, PciFunction, SriovRole};
 
 use super::{Refusal, Step};
@@ -38,9 +39,13 @@ pub fn plan_bind<'a>(
     for function in snapshot.functions.values() {
         if function
             .iommu_group
-            .is_some_and(|group| groups.contains(&group))
-            && !is_bridge(function)?
+            .is_none_or(|group| !groups.contains(&group))
         {
+            continue;
+        }
+        if stays_with_host(function)? {
+            refuse_spoiled(address, function)?;
+        } else {
             members.push(function);
         }
     }
@@ -67,6 +72,9 @@ pub fn find_groups(snapshot: &Snapshot, address: PciAddress) -> Result<BTreeSet<
     }
     if is_bridge(asked)? {
         return Err(Refusal::Bridge(address));
+    }
+    if asked.class.is_platform() {
+        return Err(Refusal::Platform(address));
     }
     let mut groups = BTreeSet::from([asked.iommu_group.ok_or(Refusal::NoGroup(address))?]);
     // A GPU is given whole, with its audio, USB and UCSI functions, also where ACS puts each in
@@ -97,6 +105,29 @@ fn is_bridge(function: &PciFunction) -> Result<bool, Refusal> {
         Answer::Known(is_bridge) => Ok(is_bridge),
         Answer::CannotSee if function.is_gone() => Err(Refusal::Gone(function.address)),
         Answer::CannotSee => Err(Refusal::HeaderHidden(function.address)),
+    }
+}
+
+/// Bridges and the machine's own plumbing are members of groups and are never taken.
+fn stays_with_host(function: &PciFunction) -> Result<bool, Refusal> {
+    Ok(is_bridge(function)? || function.class.is_platform())
+}
+
+/// What stays must not stand in the way: `shpchp` on a bridge does, `pcieport` does not.
+fn refuse_spoiled(asked: PciAddress, member: &PciFunction) -> Result<(), Refusal> {
+    match viability([member]) {
+        Viability::Spoiled(spoilers) => spoilers.into_iter().next().map_or(Ok(()), |spoiler| {
+            let Spoiler {
+                address: member,
+                driver,
+            } = spoiler;
+            Err(Refusal::Spoiled {
+                asked,
+                member,
+                driver,
+            })
+        }),
+        Viability::Viable | Viability::Unbound => Ok(()),
     }
 }
 

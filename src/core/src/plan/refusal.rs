@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::claim::Owner;
-use crate::pci::{Identity, PciAddress};
+use crate::pci::{DriverName, Identity, PciAddress};
 use crate::snapshot::HostUse;
 
 /// Why a plan cannot be made. Every refusal can say what to try.
@@ -14,6 +14,17 @@ pub enum Refusal {
     UnknownAddress(PciAddress),
     /// The function is a bridge.
     Bridge(PciAddress),
+    /// The function is a host bridge or an ISA bridge: the machine's own plumbing.
+    Platform(PciAddress),
+    /// A member of the group that stays with the host has a driver which keeps VFIO from using it.
+    Spoiled {
+        /// The function that was asked for.
+        asked: PciAddress,
+        /// The member.
+        member: PciAddress,
+        /// Its driver.
+        driver: DriverName,
+    },
     /// Whether the function is a bridge could not be seen.
     HeaderHidden(PciAddress),
     /// Config space of the function reads as all ones.
@@ -91,6 +102,8 @@ impl Refusal {
         match self {
             Self::UnknownAddress(_) => "UnknownAddress",
             Self::Bridge(_) => "Bridge",
+            Self::Platform(_) => "Platform",
+            Self::Spoiled { .. } => "Spoiled",
             Self::HeaderHidden(_) => "HeaderHidden",
             Self::Gone(_) => "Gone",
             Self::NoGroup(_) => "NoGroup",
@@ -115,6 +128,11 @@ impl Refusal {
             Self::Bridge(_) => {
                 "name a device below the bridge; 'vfioctl groups --tree' shows them".into()
             }
+            Self::Platform(_) => "name another device; 'vfioctl list' shows the GPUs".into(),
+            Self::Spoiled { member, driver, .. } => format!(
+                "move the card to another slot, or, where nothing needs it, take {member} from \
+                 its driver: as root, write {member} to /sys/bus/pci/drivers/{driver}/unbind"
+            ),
             Self::HeaderHidden(address) => {
                 format!("run 'vfioctl show {address}' to see what could not be read, and why")
             }
@@ -165,6 +183,20 @@ impl fmt::Display for Refusal {
             Self::Bridge(address) => write!(
                 f,
                 "{address} is a bridge: bridges stay with the host, devices below them can be given"
+            ),
+            Self::Platform(address) => write!(
+                f,
+                "{address} is a host or ISA bridge: it leads to the rest of this machine and stays \
+                 with it"
+            ),
+            Self::Spoiled {
+                asked,
+                member,
+                driver,
+            } => write!(
+                f,
+                "the group of {asked} cannot be given away: {member}, which stays with the host, \
+                 is used by {driver}"
             ),
             Self::HeaderHidden(address) => {
                 write!(

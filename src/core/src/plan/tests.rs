@@ -383,3 +383,27 @@ fn a_device_that_someone_else_took_stays_there_without_our_override() {
     };
     assert_eq!(plan.leftovers, [taken]);
 }
+
+#[test]
+fn plumbing_stays_with_the_host_and_must_not_stand_in_the_way() {
+    let mut snapshot = workstation();
+    snapshot
+        .functions
+        .insert(at("00:1f.0"), function("00:1f.0", 0x06_0100, 1, None));
+    let plan = plan_bind(&snapshot, &NO_CLAIMS, at("01:00.0")).unwrap();
+    assert_eq!(plan.originals.len(), 2);
+    let refusal = plan_bind(&snapshot, &NO_CLAIMS, at("00:1f.0")).unwrap_err();
+    assert_eq!(refusal, Refusal::Platform(at("00:1f.0")));
+
+    snapshot.functions.get_mut(&at("00:01.0")).unwrap().driver = Some(driver("shpchp"));
+    let (asked, member) = (at("01:00.0"), at("00:01.0"));
+    let refusal = plan_bind(&snapshot, &NO_CLAIMS, asked).unwrap_err();
+    assert_eq!(
+        refusal,
+        Refusal::Spoiled {
+            asked,
+            member,
+            driver: driver("shpchp")
+        }
+    );
+}
