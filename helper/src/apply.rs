@@ -1,14 +1,17 @@
 //! Runs a plan: each step is done and read back; when one fails, everything is undone.
 
+use std::time::{Duration, Instant};
+
 use vfioctl_core::Snapshot;
 use vfioctl_core::claim::{Claim, Original};
-use vfioctl_core::pci::PciAddress;
+use vfioctl_core::pci::{DriverName, PciAddress};
 use vfioctl_core::plan::{Leftover, RestorePlan, Step, plan_restore};
 use vfioctl_scan::{read_driver, read_driver_override, read_function};
 
 use crate::helper::Helper;
 use crate::kernel::WriteError;
-use crate::limits::{BIND_RETRIES, READ_BACK_TIME, WRITE_TIME};
+use crate::limits::{BIND_RETRIES, READ_BACK_TIME, STRAGGLER_TIME, WRITE_TIME};
+use crate::recover::groups_of;
 use crate::state::{Change, JournalEntry};
 use crate::{MethodError, audit};
 
@@ -99,6 +102,17 @@ pub(crate) fn bring_home(helper: &Helper, claim: &Claim) -> Home {
 
 /// Ends claim and journal, unless something is left that a later recovery can bring home.
 fn settle(helper: &Helper, claim: &Claim, home: &Home) {
+    // A device that was on VFIO before stays there, and its node must not stay the user's.
+    if claim
+        .originals
+        .iter()
+        .any(|o| o.driver.as_ref().is_some_and(DriverName::is_vfio))
+    {
+        for group in groups_of(helper, claim) {
+            // No node: nobody is on VFIO in that group any more.
+            let _ = helper.kernel.grant_group(group, 0);
+        }
+    }
     if home.is_pending {
         audit::warning("a device is not home yet; its journal entry is kept for 'recover'");
         return;
@@ -144,6 +158,8 @@ fn restore(helper: &Helper, originals: &[Original], progress: Progress<'_>) -> H
 }
 
 fn restore_one(helper: &Helper, original: &Original, progress: Progress<'_>, home: &mut Home) {
+    // What is seen while a write is under way is not what will be.
+    wait_for_stragglers(helper, original.address);
     // What is read now is not what will be: the write that hangs takes effect when it is let go.
     if helper.kernel.is_stuck(original.address) {
         home.leftovers.push(format!(
@@ -181,6 +197,13 @@ fn restore_one(helper: &Helper, original: &Original, progress: Progress<'_>, hom
                 }
             }
         }
+    }
+}
+
+fn wait_for_stragglers(helper: &Helper, address: PciAddress) {
+    let deadline = Instant::now() + STRAGGLER_TIME;
+    while helper.kernel.is_stuck(address) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -223,12 +246,12 @@ fn run_step(helper: &Helper, step: &Step) -> Result<(), String> {
 /// Waits until what was written can be read; the kernel has done it before the write returned,
 /// so this is one look, unless something else works on the device.
 fn read_back(helper: &Helper, step: &Step) -> Result<(), String> {
-    let deadline = std::time::Instant::now() + READ_BACK_TIME;
+    let deadline = Instant::now() + READ_BACK_TIME;
     while !has_effect(helper, step) {
-        if std::time::Instant::now() > deadline {
+        if Instant::now() > deadline {
             return Err("the kernel took the write, but reading back shows no effect".into());
         }
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(5));
     }
     Ok(())
 }
@@ -255,10 +278,7 @@ fn verify_taken(helper: &Helper, claim: &Claim) -> Result<(), String> {
     for original in &claim.originals {
         let driver = read_driver(&helper.root, original.address)
             .map_err(|error| format!("cannot look at {}: {error}", original.address))?;
-        if !driver
-            .as_ref()
-            .is_some_and(vfioctl_core::pci::DriverName::is_vfio)
-        {
+        if !driver.as_ref().is_some_and(DriverName::is_vfio) {
             let driver = driver.map_or_else(|| "no driver".to_owned(), |name| name.to_string());
             return Err(format!(
                 "{} is on {driver} after all steps",

@@ -30,6 +30,9 @@ pub(crate) const WRITE_TIME: Duration = Duration::from_secs(30);
 /// How often a bind that failed with `EAGAIN` is tried again (`pci_try_reset_function` could not
 /// have the device lock, which a udev worker holds for a moment), and the pause between.
 pub(crate) const BIND_RETRIES: (u32, Duration) = (20, Duration::from_millis(50));
+/// How long recovery waits for a write that a killed helper's child still does. An honest write
+/// ends within this; one that hangs is left for a later recovery.
+pub(crate) const STRAGGLER_TIME: Duration = Duration::from_secs(5);
 /// How long a link may take to show what was written.
 pub(crate) const READ_BACK_TIME: Duration = Duration::from_secs(2);
 /// How long a call waits for the recovery that runs when the helper starts.

@@ -69,8 +69,8 @@ fn make_helper(options: &Options, launcher: Box<dyn Launcher>) -> Result<Helper,
     let boot_id = read_boot_id(&root)
         .map_err(|error| format!("{error}: {}", error.because()))?
         .ok_or("the kernel tells no boot id")?;
-    let kernel = LiveKernel::open(Path::new("/"))
-        .map_err(|error| format!("cannot open /sys and /dev: {error}"))?;
+    let kernel = LiveKernel::open(Path::new("/"), &options.runtime)
+        .map_err(|error| format!("cannot open /sys, /dev and the runtime directory: {error}"))?;
     let state = State::open(&options.state, boot_id).map_err(|error| error.to_string())?;
     Ok(Helper::new(Parts {
         root,

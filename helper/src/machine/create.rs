@@ -259,6 +259,9 @@ fn start(
     planned: &MachinePlan,
     progress: &mut dyn FnMut(&str),
 ) -> Result<(), MethodError> {
+    // Before there is a process: a helper that is killed right after the start finds it by this.
+    let unit = helper.launcher.unit_name(peer.uid, machine.name().as_str());
+    machine.change(|life| life.unit = unit);
     save(helper, machine);
     for taking in &planned.takes {
         take_device(helper, peer, machine, taking, progress)?;

@@ -31,6 +31,12 @@ pub trait Launcher: Send + Sync + fmt::Debug {
     /// A sentence that says what went wrong. Nothing runs then.
     fn start(&self, request: &LaunchRequest<'_>) -> Result<Launched, String>;
 
+    /// The unit that a machine would run in, where it would run in one.
+    fn unit_name(&self, uid: u32, name: &str) -> Option<String> {
+        let _ = (uid, name);
+        None
+    }
+
     /// The process of a unit that an earlier helper started, where it still runs.
     fn find(&self, unit: &str) -> Option<u32>;
 

@@ -140,12 +140,13 @@ impl SystemdLauncher {
     }
 }
 
+fn unit_name(uid: u32, name: &str) -> String {
+    format!("vfioctl-machine-{uid}-{name}.service")
+}
+
 impl Launcher for SystemdLauncher {
     fn start(&self, request: &LaunchRequest<'_>) -> Result<Launched, String> {
-        let unit = format!(
-            "vfioctl-machine-{}-{}.service",
-            request.peer.uid, request.name
-        );
+        let unit = unit_name(request.peer.uid, request.name);
         let mut connection = self.connect()?;
         let arguments = [
             Value::Text(unit.clone()),
@@ -180,6 +181,10 @@ impl Launcher for SystemdLauncher {
             std::thread::sleep(POLL);
         }
         Err(format!("unit '{unit}' ended at once, or did not start"))
+    }
+
+    fn unit_name(&self, uid: u32, name: &str) -> Option<String> {
+        Some(unit_name(uid, name))
     }
 
     fn find(&self, unit: &str) -> Option<u32> {

@@ -54,6 +54,7 @@ fn try_serve(stream: &UnixStream, peer: &Peer, helper: &Arc<Helper>) -> io::Resu
                 bytes.push(0);
                 stream.write_all(&bytes)?;
             }
+            Judgement::Drop => {}
             Judgement::Pass { oneway } => {
                 // The crate answers one-way calls too, and the caller would take that for the
                 // answer to its next call.
@@ -75,6 +76,8 @@ enum Judgement {
     Answer(Value),
     /// It goes to the interfaces.
     Pass { oneway: bool },
+    /// Nothing is done, and nothing said.
+    Drop,
 }
 
 fn judge(frame: &[u8]) -> Judgement {
@@ -86,16 +89,19 @@ fn judge(frame: &[u8]) -> Judgement {
     let Some(method) = request.get("method").and_then(Value::as_str) else {
         return Judgement::Answer(invalid("method"));
     };
-    if flag("upgrade") {
-        return Judgement::Answer(invalid("upgrade"));
-    }
+    let oneway = flag("oneway");
     let none = Value::Null;
     let parameters = request.get("parameters").unwrap_or(&none);
-    match find_unknown_parameter(method, parameters) {
-        Some(unknown) => Judgement::Answer(invalid(&unknown)),
-        None => Judgement::Pass {
-            oneway: flag("oneway"),
-        },
+    let refused = if flag("upgrade") {
+        Some("upgrade".to_owned())
+    } else {
+        find_unknown_parameter(method, parameters)
+    };
+    match refused {
+        // Refused as silently as it would be answered.
+        Some(_) if oneway => Judgement::Drop,
+        Some(parameter) => Judgement::Answer(invalid(&parameter)),
+        None => Judgement::Pass { oneway },
     }
 }
 

@@ -36,11 +36,13 @@ pub(crate) enum Written {
     Hangs(Hanging),
 }
 
-/// Writes `value` to an attribute below `root`, from a child, and waits at most `timeout`.
+/// Writes `value` to an attribute below `root`, from a child, and waits at most `timeout`. The
+/// child, and only it, holds `lock` until the write has returned.
 pub(crate) fn write_attribute(
     root: &OwnedFd,
     path: &str,
     value: &[u8],
+    lock: OwnedFd,
     timeout: Duration,
 ) -> Written {
     let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
@@ -50,7 +52,9 @@ pub(crate) fn write_attribute(
         Ok(file) => file,
         Err(errno) => return failed(errno),
     };
-    match fork_writer(&file, value) {
+    let forked = fork_writer(&file, &lock, value);
+    drop(lock);
+    match forked {
         Ok(pid) => wait(pid, timeout).unwrap_or_else(failed),
         Err(errno) => failed(errno),
     }
@@ -91,16 +95,20 @@ fn wait(pid: Pid, timeout: Duration) -> Result<Written, Errno> {
     unsafe_code,
     reason = "fork, and the system calls of a child that may do nothing else"
 )]
-fn fork_writer(file: &OwnedFd, value: &[u8]) -> Result<Pid, Errno> {
+fn fork_writer(file: &OwnedFd, lock: &OwnedFd, value: &[u8]) -> Result<Pid, Errno> {
     let fd = file.as_raw_fd();
-    let below = u32::try_from(fd).unwrap_or(3);
+    let number = |fd: i32| u32::try_from(fd).unwrap_or_default();
+    let (low, high) = (
+        number(fd.min(lock.as_raw_fd())),
+        number(fd.max(lock.as_raw_fd())),
+    );
     // SAFETY: the child calls only close_range, write and _exit below, which are async-signal-safe
     // (signal-safety(7)); it allocates nothing and takes no lock, so the state that other threads
     // left in the copied memory does not matter. `fork` itself has no precondition.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
         // A child that hangs must not hold the socket or the lock of the state directory.
-        close_others(below);
+        close_others(low, high);
         // SAFETY: `value` is a live slice of `value.len()` bytes, copied into the child with the
         // rest of its memory; `fd` is open in the child and was kept by close_others.
         let written = unsafe { libc::write(fd, value.as_ptr().cast(), value.len()) };
@@ -120,16 +128,20 @@ fn fork_writer(file: &OwnedFd, value: &[u8]) -> Result<Pid, Errno> {
     Pid::from_raw(pid).ok_or(Errno::SRCH)
 }
 
-/// Closes every descriptor but the standard ones and `keep`.
+/// Closes every descriptor but the standard ones and the two that the child needs.
+fn close_others(low: u32, high: u32) {
+    close_range(3, low.saturating_sub(1));
+    close_range(low + 1, high.saturating_sub(1));
+    close_range(high + 1, u32::MAX);
+}
+
 #[expect(unsafe_code, reason = "close_range in a forked child")]
-fn close_others(keep: u32) {
-    if keep > 3 {
+fn close_range(first: u32, last: u32) {
+    if first <= last {
         // SAFETY: runs in a forked child only, where no Rust value uses a descriptor any more but
-        // `keep`; the numbers are plain integers.
-        unsafe { libc::syscall(libc::SYS_close_range, 3_u32, keep - 1, 0_u32) };
+        // the two that are spared; the numbers are plain integers.
+        unsafe { libc::syscall(libc::SYS_close_range, first, last, 0_u32) };
     }
-    // SAFETY: as above.
-    unsafe { libc::syscall(libc::SYS_close_range, keep + 1, u32::MAX, 0_u32) };
 }
 
 #[cfg(test)]
@@ -142,18 +154,19 @@ mod tests {
         std::fs::write(folder.path().join("attribute"), "").unwrap();
         let root: OwnedFd = std::fs::File::open(folder.path()).unwrap().into();
         let limit = Duration::from_secs(10);
-        let written = write_attribute(&root, "attribute", b"vfio-pci", limit);
+        let lock = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+        let written = write_attribute(&root, "attribute", b"vfio-pci", lock(), limit);
         assert!(matches!(written, Written::Answered(Ok(()))));
         assert_eq!(
             std::fs::read(folder.path().join("attribute")).unwrap(),
             b"vfio-pci"
         );
-        let absent = write_attribute(&root, "absent", b"x", limit);
+        let absent = write_attribute(&root, "absent", b"x", lock(), limit);
         let Written::Answered(Err(error)) = absent else {
             panic!("an answer was expected")
         };
         assert_eq!(error, WriteError::Errno(libc::ENOENT));
-        let outside = write_attribute(&root, "../attribute", b"x", limit);
+        let outside = write_attribute(&root, "../attribute", b"x", lock(), limit);
         let Written::Answered(Err(error)) = outside else {
             panic!("an answer was expected")
         };
@@ -172,7 +185,8 @@ mod tests {
             .open(folder.path().join("pipe"))
             .unwrap();
         let value = vec![0; 1 << 20];
-        let written = write_attribute(&root, "pipe", &value, Duration::from_millis(50));
+        let lock: OwnedFd = std::fs::File::open("/dev/null").unwrap().into();
+        let written = write_attribute(&root, "pipe", &value, lock, Duration::from_millis(50));
         let Written::Hangs(hanging) = written else {
             panic!("the write should hang")
         };

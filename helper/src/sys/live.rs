@@ -1,6 +1,5 @@
 //! The running kernel.
 
-use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,6 +10,7 @@ use vfioctl_core::pci::{GroupId, PciAddress};
 use vfioctl_core::plan::Step;
 
 use super::attribute::{Hanging, Written, write_attribute};
+use super::device_locks::DeviceLocks;
 use super::ownership::give_node;
 use crate::kernel::{Kernel, WriteError};
 
@@ -19,26 +19,32 @@ use crate::kernel::{Kernel, WriteError};
 pub struct LiveKernel {
     sys: OwnedFd,
     dev: OwnedFd,
-    hanging: Mutex<BTreeMap<PciAddress, Hanging>>,
+    locks: DeviceLocks,
+    /// Children whose writes have not returned; they are ours to reap when they have.
+    left_behind: Mutex<Vec<Hanging>>,
 }
 
 impl LiveKernel {
-    /// Opens the `sys` and `dev` below a folder: `/` for the running machine.
+    /// Opens the `sys` and `dev` below a folder, `/` for the running machine, and the locks below
+    /// the runtime directory.
     ///
     /// # Errors
     /// Where one cannot be opened.
-    pub fn open(root: &Path) -> std::io::Result<Self> {
+    pub fn open(root: &Path, runtime: &Path) -> std::io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let open = |name| rustix::fs::open(root.join(name), flags, Mode::empty());
         Ok(Self {
             sys: open("sys")?,
             dev: open("dev")?,
-            hanging: Mutex::default(),
+            locks: DeviceLocks::open(runtime)?,
+            left_behind: Mutex::default(),
         })
     }
 
-    fn hanging(&self) -> MutexGuard<'_, BTreeMap<PciAddress, Hanging>> {
-        self.hanging.lock().unwrap_or_else(PoisonError::into_inner)
+    fn left_behind(&self) -> MutexGuard<'_, Vec<Hanging>> {
+        self.left_behind
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -46,9 +52,11 @@ impl Kernel for LiveKernel {
     fn apply(&self, step: &Step, timeout: Duration) -> Result<(), WriteError> {
         let address = step.address();
         // A second write to a device whose first one hangs would hang too, or do harm later.
-        if self.is_stuck(address) {
-            return Err(WriteError::Stuck);
-        }
+        let lock = match self.locks.take(address) {
+            Ok(Some(lock)) => lock,
+            Ok(None) => return Err(WriteError::Stuck),
+            Err(errno) => return Err(WriteError::Errno(errno.raw_os_error())),
+        };
         let (path, value) = match step {
             // A line end clears it: `driver_set_override` in `drivers/base/driver.c`.
             Step::SetOverride { to, .. } => (
@@ -64,10 +72,10 @@ impl Kernel for LiveKernel {
                 address.to_string(),
             ),
         };
-        match write_attribute(&self.sys, &path, value.as_bytes(), timeout) {
+        match write_attribute(&self.sys, &path, value.as_bytes(), lock, timeout) {
             Written::Answered(answer) => answer,
             Written::Hangs(hanging) => {
-                self.hanging().insert(address, hanging);
+                self.left_behind().push(hanging);
                 Err(WriteError::TimedOut(timeout))
             }
         }
@@ -78,11 +86,8 @@ impl Kernel for LiveKernel {
     }
 
     fn is_stuck(&self, address: PciAddress) -> bool {
-        let mut hanging = self.hanging();
-        let is_stuck = hanging.get(&address).is_some_and(Hanging::is_still);
-        if !is_stuck {
-            hanging.remove(&address);
-        }
-        is_stuck
+        self.left_behind().retain(Hanging::is_still);
+        // A lock that cannot be asked for is no proof that nothing hangs.
+        !matches!(self.locks.take(address), Ok(Some(_)))
     }
 }

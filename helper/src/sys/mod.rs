@@ -2,6 +2,7 @@
 
 mod attribute;
 mod console;
+mod device_locks;
 mod dirs;
 mod live;
 mod ownership;
