@@ -4,13 +4,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use vfioctl_core::claim::Owner;
+use vfioctl_core::pci::GroupId;
 use vfioctl_protocol::device::Recovered;
 use vfioctl_scan::{SysRoot, read_user_name};
 
+use crate::MethodError;
 use crate::kernel::Kernel;
 use crate::limits::START_RECOVERY_TIME;
 use crate::machine::{Launcher, Machines};
-use crate::reserve::Reservations;
+use crate::reserve::{Reservation, Reservations};
 use crate::state::State;
 use crate::sys::RuntimeDirs;
 
@@ -88,6 +90,25 @@ impl Helper {
     pub(crate) fn is_idle(&self) -> bool {
         let is_ready = *self.is_ready.lock().unwrap_or_else(PoisonError::into_inner);
         is_ready && self.reservations.is_empty() && !self.machines.any_running()
+    }
+
+    /// The right to work on some groups, for an owner.
+    ///
+    /// # Errors
+    /// `Busy`, naming who works on one of them.
+    pub(crate) fn reserve(
+        &self,
+        groups: &[GroupId],
+        owner: &Owner,
+    ) -> Result<Reservation, MethodError> {
+        self.reservations.take(groups, owner).map_err(|busy| {
+            let (group, owner) = (busy.group, self.describe_owner(&busy.owner));
+            MethodError::refused(
+                "Busy",
+                format!("group {group} is being worked on for {owner} at this moment"),
+                "wait until that has ended and ask again",
+            )
+        })
     }
 
     /// The name of a user, for messages.

@@ -56,7 +56,7 @@ pub(crate) fn recover(helper: &Helper) -> Result<Vec<Recovered>, MethodError> {
     for orphan in find_orphans(helper)? {
         let groups = groups_of(helper, &orphan.claim);
         // Somebody works on it right now: then it has a living owner after all.
-        let Ok(_reservation) = helper.reservations.take(&groups, &orphan.claim.owner) else {
+        let Ok(_reservation) = helper.reserve(&groups, &orphan.claim.owner) else {
             continue;
         };
         let home = bring_home(helper, &orphan.claim);

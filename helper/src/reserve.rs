@@ -6,8 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use vfioctl_core::claim::Owner;
 use vfioctl_core::pci::GroupId;
 
-use crate::MethodError;
-
 /// The groups that are being worked on, each with the one who works on it.
 #[derive(Debug, Default)]
 pub(crate) struct Reservations {
@@ -21,26 +19,32 @@ pub(crate) struct Reservation {
     groups: Vec<GroupId>,
 }
 
+/// Someone works on a group at this moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Busy {
+    /// The group.
+    pub(crate) group: GroupId,
+    /// For whom.
+    pub(crate) owner: Owner,
+}
+
 impl Reservations {
     /// Takes all of the groups, or none.
     ///
     /// # Errors
-    /// `Busy`, naming who works on one of them.
+    /// [`Busy`], with the one who works on one of them.
     pub(crate) fn take(
         self: &Arc<Self>,
         groups: &[GroupId],
         owner: &Owner,
-    ) -> Result<Reservation, MethodError> {
+    ) -> Result<Reservation, Busy> {
         let mut taken = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((group, other)) = groups
             .iter()
             .find_map(|group| taken.get(group).map(|other| (group, other)))
         {
-            return Err(MethodError::refused(
-                "Busy",
-                format!("group {group} is being worked on for {other} at this moment"),
-                "wait until that has ended and ask again",
-            ));
+            let (group, owner) = (*group, other.clone());
+            return Err(Busy { group, owner });
         }
         taken.extend(groups.iter().map(|group| (*group, owner.clone())));
         Ok(Reservation {
@@ -81,7 +85,14 @@ mod tests {
         let (alice, bob) = (Owner::person(1001), Owner::person(1002));
         let first = all.take(&[GroupId(1), GroupId(2)], &alice).unwrap();
         let refused = all.take(&[GroupId(3), GroupId(2)], &bob).unwrap_err();
-        assert_eq!(refused.outcome(), "Busy");
+        let group = GroupId(2);
+        assert_eq!(
+            refused,
+            Busy {
+                group,
+                owner: alice
+            }
+        );
         drop(first);
         assert!(all.is_empty());
         assert!(all.take(&[GroupId(3), GroupId(2)], &bob).is_ok());

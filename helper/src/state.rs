@@ -110,6 +110,12 @@ impl State {
         let dir = StateDir::open(path)?;
         for folder in ["claims", "journal", "machines"] {
             dir.make_folder(folder)?;
+            // What a helper that was killed while it wrote has left: never the file itself.
+            for name in dir.list(folder)? {
+                if name.ends_with(".new") {
+                    dir.remove(&format!("{folder}/{name}"))?;
+                }
+            }
         }
         let mut claims = BTreeMap::new();
         for (name, file) in read_all::<ClaimFile>(&dir, "claims")? {

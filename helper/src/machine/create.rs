@@ -299,7 +299,7 @@ fn take_device(
     progress: &mut dyn FnMut(&str),
 ) -> Result<(), MethodError> {
     let owner = machine.owner();
-    let _reservation = helper.reservations.take(&taking.groups, &owner)?;
+    let _reservation = helper.reserve(&taking.groups, &owner)?;
     let claim = Claim {
         owner,
         originals: taking.originals.clone(),

@@ -108,7 +108,7 @@ fn take_claim_home(helper: &Helper, claim: &Claim) -> Vec<String> {
     let deadline = Instant::now() + HOME_TIME;
     let groups = groups_of(helper, claim);
     let _reservation = loop {
-        match helper.reservations.take(&groups, &claim.owner) {
+        match helper.reserve(&groups, &claim.owner) {
             Ok(reservation) => break reservation,
             Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
             Err(error) => return vec![format!("not home: {error:?}; run 'vfioctl recover'")],

@@ -88,7 +88,7 @@ fn try_bind(
     let groups: Vec<GroupId> = find_groups(&read_slot(&helper.root, address)?, address)?
         .into_iter()
         .collect();
-    let _reservation = helper.reservations.take(&groups, owner)?;
+    let _reservation = helper.reserve(&groups, owner)?;
     let plan = look_and_plan(helper, address)?;
     let members: Vec<PciAddress> = plan.originals.iter().map(|o| o.address).collect();
     if plan.groups != groups || seen.is_some_and(|seen| seen != members) {

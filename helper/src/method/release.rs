@@ -53,7 +53,7 @@ fn try_release(
     let helper = &session.helper;
     let (claim, _may) = find_claim(session, address)?;
     let groups = groups_of(helper, &claim);
-    let _reservation = helper.reservations.take(&groups, &claim.owner)?;
+    let _reservation = helper.reserve(&groups, &claim.owner)?;
     // Found again, now that nobody else works on these groups.
     let (claim, may) = find_claim(session, address)?;
     refuse_in_use(helper, &claim)?;
