@@ -4,14 +4,13 @@ use std::time::{Duration, Instant};
 
 use vfioctl_core::Snapshot;
 use vfioctl_core::claim::{Claim, Original};
-use vfioctl_core::pci::{DriverName, PciAddress};
+use vfioctl_core::pci::{DriverName, GroupId, PciAddress};
 use vfioctl_core::plan::{Leftover, RestorePlan, Step, plan_restore};
 use vfioctl_scan::{read_driver, read_driver_override, read_function};
 
 use crate::helper::Helper;
 use crate::kernel::WriteError;
 use crate::limits::{BIND_RETRIES, READ_BACK_TIME, STRAGGLER_TIME, WRITE_TIME};
-use crate::recover::groups_of;
 use crate::state::{Change, JournalEntry};
 use crate::{MethodError, audit};
 
@@ -136,6 +135,19 @@ pub(crate) fn plan_home(
     originals: &[Original],
 ) -> Result<RestorePlan, MethodError> {
     Ok(plan_restore(&look_at(helper, originals)?, originals))
+}
+
+/// The groups that the functions of a claim are in now.
+pub(crate) fn groups_of(helper: &Helper, claim: &Claim) -> Vec<GroupId> {
+    let mut groups: Vec<_> = claim
+        .originals
+        .iter()
+        .filter_map(|original| read_function(&helper.root, original.address).ok().flatten())
+        .filter_map(|function| function.iommu_group)
+        .collect();
+    groups.sort();
+    groups.dedup();
+    groups
 }
 
 fn look_at(helper: &Helper, originals: &[Original]) -> Result<Snapshot, MethodError> {

@@ -6,7 +6,7 @@ use vfioctl_core::claim::{Claim, Purpose};
 use vfioctl_protocol::device::Recovered;
 use vfioctl_protocol::wire;
 
-use crate::apply::{Home, bring_home, plan_home};
+use crate::apply::{Home, bring_home, groups_of, plan_home};
 use crate::helper::Helper;
 use crate::limits::MAX_RECOVERED;
 use crate::machine;
@@ -110,22 +110,6 @@ fn find_orphans(helper: &Helper) -> Result<Vec<Orphan>, MethodError> {
         orphans.push(Orphan { found, claim });
     }
     Ok(orphans)
-}
-
-pub(crate) fn groups_of(helper: &Helper, claim: &Claim) -> Vec<vfioctl_core::pci::GroupId> {
-    let mut groups: Vec<_> = claim
-        .originals
-        .iter()
-        .filter_map(|original| {
-            vfioctl_scan::read_function(&helper.root, original.address)
-                .ok()
-                .flatten()
-        })
-        .filter_map(|function| function.iommu_group)
-        .collect();
-    groups.sort();
-    groups.dedup();
-    groups
 }
 
 fn describe(helper: &Helper, orphan: &Orphan, home: &Home) -> Recovered {

@@ -10,11 +10,10 @@ use vfioctl_scan::read_process_stat;
 use super::monitor::Monitor;
 use super::record::{MachineRecord, ProcessRecord, file_name};
 use super::registry::{Machine, Phase};
-use crate::apply::give_back;
+use crate::apply::{give_back, groups_of};
 use crate::audit;
 use crate::helper::Helper;
 use crate::limits::{CONSOLE_INTERVAL, HOME_TIME, MAX_CONSOLE_BYTES};
-use crate::recover::groups_of;
 use crate::sys::{Process, trim_console};
 
 /// Writes a machine's record; a failure is logged, since the machine itself goes on.

@@ -3,8 +3,10 @@
 mod create;
 mod dbus;
 mod direct;
+mod launch;
 mod lifetime;
 mod monitor;
+mod plan;
 mod record;
 mod registry;
 mod stop;
@@ -16,9 +18,10 @@ use std::time::Duration;
 
 use crate::peer::Peer;
 
-pub(crate) use create::{create, plan, remove};
+pub(crate) use create::{create, remove};
 pub use direct::DirectLauncher;
 pub(crate) use lifetime::adopt_all;
+pub(crate) use plan::plan;
 pub(crate) use registry::{Machine, Machines};
 pub(crate) use stop::{How, stop};
 pub use systemd::SystemdLauncher;

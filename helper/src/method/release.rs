@@ -9,10 +9,9 @@ use vfioctl_scan::{read_device_nodes, read_holders};
 
 use super::bind::parse_address;
 use super::session::Session;
-use crate::apply::{give_back, plan_home};
+use crate::apply::{give_back, groups_of, plan_home};
 use crate::helper::Helper;
 use crate::policy::{MayRelease, authorise_release};
-use crate::recover::groups_of;
 use crate::{MethodError, audit};
 
 pub(super) fn plan(
