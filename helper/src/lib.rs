@@ -1,7 +1,7 @@
 //! The privileged helper: the only part of vfioctl that changes a machine.
 //!
 //! It answers varlink calls on a Unix socket ([`server`]). Each call is parsed, validated, held
-//! against the caller's identity, looked at and planned anew, and only then applied ([`method`],
+//! against the caller's identity, looked at and planned anew, and only then applied (`method`,
 //! [`apply`]). What it did is on disk before it is done ([`state`]). All writes and all unsafe
 //! code stand in `sys`. Machines are started and watched in [`machine`].
 #![deny(unsafe_code)]

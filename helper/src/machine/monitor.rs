@@ -40,6 +40,8 @@ pub(crate) struct Monitor {
     socket: PathBuf,
     uid: u32,
     client: Mutex<Option<Client>>,
+    /// Why QEMU ended, out of the events of a connection that is gone.
+    reason: Mutex<Option<String>>,
 }
 
 impl Monitor {
@@ -49,6 +51,7 @@ impl Monitor {
             socket: socket.as_ref().to_owned(),
             uid,
             client: Mutex::new(None),
+            reason: Mutex::new(None),
         }
     }
 
@@ -113,27 +116,32 @@ impl Monitor {
         let is_lost = result.as_ref().is_err_and(|error| {
             !matches!(error.kind(), QmpErrorKind::Refused | QmpErrorKind::TimedOut)
         });
-        if is_lost {
-            *guard = None;
+        // What the connection brought before it broke may say why QEMU ended.
+        if is_lost && let Some(mut lost) = guard.take() {
+            self.note_reason(&mut lost);
         }
         result.map_err(MonitorError::Qmp)
     }
 
     /// After QEMU's end: why it ended, out of the events that it left.
     pub(crate) fn shutdown_reason(&self) -> Option<String> {
-        let mut client = self.lock();
-        let client = client.as_mut()?;
-        let mut reason = None;
+        if let Some(mut client) = self.lock().take() {
+            self.note_reason(&mut client);
+        }
+        self.reason
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn note_reason(&self, client: &mut Client) {
         // The queue of events is bounded, and the socket of an ended process has an end.
         while let Ok(Some(event)) = client.next_event(Duration::from_millis(100)) {
-            if event.name == "SHUTDOWN" {
-                reason = event
-                    .data
-                    .get("reason")
-                    .and_then(|r| r.as_str())
-                    .map(str::to_owned);
+            let reason = event.data.get("reason").and_then(|reason| reason.as_str());
+            if let ("SHUTDOWN", Some(reason)) = (event.name.as_str(), reason) {
+                let mut noted = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
+                *noted = Some(reason.to_owned());
             }
         }
-        reason
     }
 }

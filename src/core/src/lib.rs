@@ -4,7 +4,7 @@
 //! values, so every decision of vfioctl can be tested on a machine that does not exist.
 //!
 //! The path through it is always the same. `scan` looks at the kernel and fills a [`Snapshot`].
-//! A function of [`plan`] turns the snapshot into a [`plan::Plan`], a list of small
+//! A function of [`plan`] turns the snapshot into a plan, a list of small
 //! [`plan::Step`]s, or into a [`plan::Refusal`] that says what stands in the way. The helper
 //! applies the steps. Where something cannot be seen, an [`Answer`] says so; it is never taken
 //! for "no".
