@@ -1,0 +1,23 @@
+//! Tests of vfioctl as a whole.
+//!
+//! A case ([`cases`]) is written once and run in two worlds ([`world`]): on a machine in a folder
+//! whose kernel is ours ([`fake`]), which can be told to fail at any step, and in the lab
+//! ([`lab`]), a virtual machine with a real kernel, an IOMMU and devices that can be bound, reset
+//! and passed through without harm to the machine that runs the tests. [`guest`] is the machine that is started in it. [`raw`] is a caller that keeps no rules. [`schema`] holds answers
+//! against `docs/schema/`; [`suite`] runs it all and reports what could not run, and why.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::exit,
+    reason = "a test that cannot go on shall end"
+)]
+
+pub mod cases;
+pub mod fake;
+pub mod guest;
+pub mod lab;
+pub mod raw;
+pub mod schema;
+pub mod suite;
+pub mod world;

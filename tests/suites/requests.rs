@@ -1,0 +1,266 @@
+//! What a request may say: everything else is refused, and changes nothing
+//! (`docs/threat-model.md`).
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on shall end"
+)]
+
+use serde_json::{Value, json};
+use vfioctl_tests::fake::run_helper_if_asked;
+use vfioctl_tests::raw::Raw;
+use vfioctl_tests::suite;
+use vfioctl_tests::world::{FakeWorld, assert_same, is_root};
+
+const ALICE: u32 = 1001;
+const BOB: u32 = 1002;
+const GPU: &str = "0000:01:00.0";
+const BIND: &str = "io.vfioctl.Device.Bind";
+const INVALID: &str = "org.varlink.service.InvalidParameter";
+
+type Test = (&'static str, fn(&FakeWorld));
+
+const TESTS: &[Test] = &[
+    (
+        "unknown_parameters_are_refused_at_every_depth",
+        unknown_parameters,
+    ),
+    ("upgrade_is_refused", upgrade),
+    ("garbage_is_answered_or_cut", garbage),
+    ("deep_json_is_answered_or_cut", deep_json),
+    ("wrong_types_are_refused", wrong_types),
+    (
+        "methods_and_interfaces_that_are_not_there_are_told",
+        not_there,
+    ),
+    ("service_describes_itself", introspection),
+    ("oneway_call_has_no_reply", oneway),
+    ("requests_sent_together_are_answered_in_order", pipelined),
+];
+
+fn main() {
+    run_helper_if_asked();
+    let trials = TESTS.iter().map(|(name, test)| match is_root() {
+        true => suite::trial(*name, move || test(&FakeWorld::start())),
+        false => suite::ignored(*name, "only root can act for several users"),
+    });
+    suite::run(trials.collect());
+}
+
+fn connect(world: &FakeWorld, uid: u32) -> Raw {
+    Raw::connect(&world.socket(), uid)
+}
+
+#[track_caller]
+fn assert_answers(world: &FakeWorld, uid: u32) {
+    assert!(connect(world, uid).is_answered(), "uid {uid} has no answer");
+}
+
+fn unknown_parameters(world: &FakeWorld) {
+    let before = world.listing();
+    let spec = |field: &str, value: Value| {
+        let mut spec = json!({
+            "name": "a", "memory_mib": 64, "cores": 1, "disks": [], "devices": [GPU],
+            "network": "none", "kernel": {"image": "/k"},
+        });
+        *spec.pointer_mut(field).unwrap() = value;
+        json!({"spec": spec})
+    };
+    let disk = json!({"path": "/d", "format": "raw", "raw": true});
+    let cases = [
+        (BIND, json!({"address": GPU, "dryrun": true}), "dryrun"),
+        (
+            "io.vfioctl.Device.Recover",
+            json!({"commit": true, "force": 1}),
+            "force",
+        ),
+        ("io.vfioctl.Device.ListClaims", json!({"all": true}), "all"),
+        (
+            "io.vfioctl.Machine.Create",
+            spec("/kernel", json!({"image": "/k", "path": "/x"})),
+            "spec.kernel.path",
+        ),
+        (
+            "io.vfioctl.Machine.Create",
+            spec("/disks", json!([{"path": "/d", "format": "raw"}, disk])),
+            "spec.disks[1].raw",
+        ),
+        (
+            "io.vfioctl.Machine.Create",
+            json!({"spec": {"nam": "a"}}),
+            "spec.nam",
+        ),
+    ];
+    for (method, parameters, unknown) in cases {
+        let reply = connect(world, ALICE).call(method, &parameters).unwrap();
+        let expected = json!({"error": INVALID, "parameters": {"parameter": unknown}});
+        assert_eq!(reply, expected, "{method} {parameters}");
+    }
+    assert_same(&world.listing(), &before, "afterwards");
+}
+
+fn upgrade(world: &FakeWorld) {
+    let before = world.listing();
+    let mut raw = connect(world, ALICE);
+    raw.request(&json!({"method": BIND, "parameters": {"address": GPU}, "upgrade": true}));
+    assert_eq!(raw.reply().unwrap()["error"], INVALID);
+    assert_same(&world.listing(), &before, "afterwards");
+}
+
+fn garbage(world: &FakeWorld) {
+    let before = world.listing();
+    // A fixed sequence of bytes that looks like nothing (a linear congruence).
+    let mut state = 1_u32;
+    let mut noise = vec![0; 100_000];
+    for byte in &mut noise {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        *byte = u8::try_from(state >> 24).unwrap();
+    }
+    for bytes in [
+        &noise[..],
+        &[0; 1000],
+        b"\0",
+        b"GET / HTTP/1.1\r\n\r\n\0",
+        b"{}\0",
+        b"[]\0",
+        b"null\0",
+        b"\"io.vfioctl.Device.Bind\"\0",
+        b"{\"method\":5}\0",
+        b"{\"method\":\"\"}\0",
+        b"{\"method\":\"Bind\"}\0",
+        b"{\"method\":\"..\xff\"}\0",
+        b"{\"method\":\"io.vfioctl.Device.Bind\",\"method\":\"x.y\"}\0",
+    ] {
+        let mut raw = connect(world, ALICE);
+        raw.try_send(bytes);
+        assert_answers(world, BOB);
+    }
+    assert_same(&world.listing(), &before, "afterwards");
+}
+
+fn deep_json(world: &FakeWorld) {
+    for text in ["[".repeat(200_000), "{\"a\":".repeat(40_000)] {
+        let mut raw = connect(world, ALICE);
+        raw.try_send(format!("{text}\0").as_bytes());
+        let reply = raw.reply();
+        assert!(reply.is_none_or(|reply| reply["error"] == INVALID));
+        assert_answers(world, BOB);
+    }
+    let nested = format!("{}{}", "[".repeat(100), "]".repeat(100));
+    let mut raw = connect(world, ALICE);
+    let request = format!(r#"{{"method":"{BIND}","parameters":{{"address":{nested}}}}}"#);
+    raw.send(format!("{request}\0").as_bytes()).unwrap();
+    assert_eq!(raw.reply().unwrap()["error"], INVALID);
+}
+
+fn wrong_types(world: &FakeWorld) {
+    let before = world.listing();
+    for (method, parameters) in [
+        (BIND, json!({"address": 5})),
+        (BIND, json!({"address": null})),
+        (BIND, json!({"address": {"bus": 1}})),
+        (BIND, json!({"address": GPU, "members": GPU})),
+        (BIND, json!({"address": GPU, "members": [1]})),
+        (BIND, json!({"address": GPU, "members": ["x"]})),
+        (BIND, json!({"address": "../../etc/passwd"})),
+        (BIND, json!({"address": format!("{GPU}\n")})),
+        (BIND, json!({})),
+        (BIND, json!([])),
+        (BIND, json!("x")),
+        ("io.vfioctl.Device.Recover", json!({"commit": "yes"})),
+        (
+            "io.vfioctl.Machine.Stop",
+            json!({"name": "a", "how": "gently"}),
+        ),
+        ("io.vfioctl.Machine.Show", json!({"name": "../a"})),
+        ("io.vfioctl.Machine.Create", json!({"spec": 1})),
+        (
+            "io.vfioctl.Machine.Create",
+            json!({"spec": {"name": "a", "memory_mib": -1,
+            "cores": 1, "disks": [], "devices": [], "network": "none"}}),
+        ),
+        (
+            "io.vfioctl.Machine.Create",
+            json!({"spec": {"name": "a", "memory_mib": 1e30,
+            "cores": 1, "disks": [], "devices": [], "network": "none"}}),
+        ),
+    ] {
+        let reply = connect(world, ALICE).call(method, &parameters).unwrap();
+        assert_eq!(reply["error"], INVALID, "{method} {parameters}: {reply}");
+    }
+    assert_same(&world.listing(), &before, "afterwards");
+    assert_answers(world, ALICE);
+}
+
+fn not_there(world: &FakeWorld) {
+    for (method, error) in [
+        (
+            "io.vfioctl.Device.Explode",
+            "org.varlink.service.MethodNotFound",
+        ),
+        (
+            "io.vfioctl.Nothing.Bind",
+            "org.varlink.service.InterfaceNotFound",
+        ),
+    ] {
+        let reply = connect(world, ALICE).call(method, &json!({})).unwrap();
+        assert_eq!(reply["error"], error, "{method}: {reply}");
+    }
+    assert_answers(world, ALICE);
+}
+
+fn introspection(world: &FakeWorld) {
+    let mut raw = connect(world, ALICE);
+    let info = raw.call("org.varlink.service.GetInfo", &json!({})).unwrap();
+    let interfaces = [
+        "io.vfioctl.Device",
+        "io.vfioctl.Inventory",
+        "io.vfioctl.Machine",
+        "org.varlink.service",
+    ];
+    let told = info["parameters"]["interfaces"].as_array().unwrap();
+    let mut told: Vec<&str> = told.iter().filter_map(Value::as_str).collect();
+    // The crate keeps them in a map without an order.
+    told.sort_unstable();
+    assert_eq!(told, interfaces, "{info}");
+    for interface in interfaces {
+        let parameters = json!({"interface": interface});
+        let reply = raw
+            .call("org.varlink.service.GetInterfaceDescription", &parameters)
+            .unwrap();
+        let text = reply["parameters"]["description"].as_str().unwrap();
+        assert!(text.contains(&format!("interface {interface}")), "{text}");
+    }
+    let parameters = json!({"interface": "io.vfioctl.Nothing"});
+    let reply = raw.call("org.varlink.service.GetInterfaceDescription", &parameters);
+    assert!(reply.is_none_or(|reply| reply["error"].is_string()));
+    assert_answers(world, ALICE);
+}
+
+fn oneway(world: &FakeWorld) {
+    let mut raw = connect(world, ALICE);
+    raw.request(
+        &json!({"method": "io.vfioctl.Device.ListClaims", "parameters": {}, "oneway": true}),
+    );
+    for _ in 0..2 {
+        let reply = raw
+            .call("io.vfioctl.Inventory.GetVersion", &json!({}))
+            .unwrap();
+        assert!(reply["parameters"]["level"].is_i64(), "{reply}");
+    }
+    // A oneway call is refused as silently as it is answered.
+    raw.request(&json!({"method": BIND, "parameters": {"address": "x"}, "oneway": true}));
+    raw.request(&json!({"method": BIND, "parameters": {"dryrun": 1}, "oneway": true}));
+    assert!(raw.is_answered());
+}
+
+fn pipelined(world: &FakeWorld) {
+    let mut raw = connect(world, ALICE);
+    let version = json!({"method": "io.vfioctl.Inventory.GetVersion", "parameters": {}});
+    let claims = json!({"method": "io.vfioctl.Device.ListClaims", "parameters": {}});
+    raw.send(format!("{version}\0{claims}\0{version}\0").as_bytes())
+        .unwrap();
+    assert!(raw.reply().unwrap()["parameters"]["level"].is_i64());
+    assert_eq!(raw.reply().unwrap()["parameters"]["claims"], json!([]));
+    assert!(raw.reply().unwrap()["parameters"]["level"].is_i64());
+}
