@@ -18,7 +18,12 @@ pub struct LabWorld {
 impl LabWorld {
     /// Restores a machine.
     pub fn start() -> Self {
-        let lab = Lab::restore_installed(Profile::Plain, product()).unwrap();
+        Self::start_as(Profile::Plain)
+    }
+
+    /// Restores a machine that pretends to be another.
+    pub fn start_as(profile: Profile) -> Self {
+        let lab = Lab::restore_installed(profile, product()).unwrap();
         Self { lab }
     }
 
