@@ -18,6 +18,7 @@ mod options;
 mod peer;
 mod policy;
 mod recover;
+mod refuse;
 mod reserve;
 pub mod server;
 mod start;

@@ -16,6 +16,7 @@ use crate::apply::take;
 use crate::helper::{Helper, now};
 use crate::peer::Peer;
 use crate::policy::MayStart;
+use crate::refuse::{claimed, refuse_in_use};
 use crate::{MethodError, audit};
 
 /// Makes a machine and starts it; when that fails, everything is undone and no machine is left.
@@ -26,6 +27,10 @@ pub(crate) fn create(
     spec: MachineSpec,
     progress: &mut dyn FnMut(&str),
 ) -> Result<Arc<Machine>, MethodError> {
+    // Told before anything else: the devices of the machine that exists would be refused as its.
+    if helper.machines.find(peer.uid, &spec.name).is_some() {
+        return Err(MethodError::MachineExists(spec.name.to_string()));
+    }
     let planned = plan(helper, peer, &spec)?;
     let folder = helper.runtime.machine(peer.uid, spec.name.as_str());
     let monitor = Monitor::at(folder.join("io/qmp.sock"), peer.uid);
@@ -152,8 +157,9 @@ fn take_device(
             if let (Some(other), Some(first)) = (taken, taking.originals.first()) {
                 let address = first.address;
                 let owner = other.owner;
-                return Err(vfioctl_core::plan::Refusal::Claimed { address, owner }.into());
+                return Err(claimed(helper, address, &owner));
             }
+            refuse_in_use(helper, &claim.originals)?;
             take(helper, &claim, &taking.steps, &mut |step| {
                 progress(&step.to_string())
             })?;

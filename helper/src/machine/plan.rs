@@ -6,13 +6,14 @@ use vfioctl_core::Snapshot;
 use vfioctl_core::claim::{Claim, Original, Owner};
 use vfioctl_core::machine::MachineSpec;
 use vfioctl_core::pci::{GroupId, PciAddress, SriovRole};
-use vfioctl_core::plan::{BindPlan, Step, plan_bind};
+use vfioctl_core::plan::{BindPlan, Step};
 use vfioctl_qemu::{Accel, Host, PassedDevice, arguments, start_timeout};
 use vfioctl_scan::{HostView, read_snapshot};
 
 use crate::MethodError;
 use crate::helper::Helper;
 use crate::peer::Peer;
+use crate::refuse::plan_device;
 
 /// What a machine would take and run.
 #[derive(Debug)]
@@ -105,7 +106,7 @@ fn plan_devices(
                     originals,
                     groups,
                     steps,
-                } = plan_bind(snapshot, &claims, *device)?;
+                } = plan_device(helper, snapshot, &claims, *device)?;
                 Taking {
                     originals,
                     groups,

@@ -2,15 +2,16 @@
 
 use vfioctl_core::claim::{Claim, Owner};
 use vfioctl_core::pci::{GroupId, PciAddress};
-use vfioctl_core::plan::{BindPlan, Refusal, find_groups, plan_bind};
+use vfioctl_core::plan::{BindPlan, find_groups};
 use vfioctl_protocol::device as io;
 use vfioctl_protocol::wire;
-use vfioctl_scan::{HostView, read_device_nodes, read_holders, read_slot, read_snapshot};
+use vfioctl_scan::{HostView, read_slot, read_snapshot};
 
 use super::session::Session;
 use crate::apply::take;
 use crate::helper::{Helper, now};
 use crate::limits::MAX_CLAIMS_A_USER;
+use crate::refuse::{plan_device, refuse_in_use};
 use crate::{MethodError, audit};
 
 pub(super) fn parse_address(text: &str) -> Result<PciAddress, MethodError> {
@@ -98,7 +99,7 @@ fn try_bind(
             format!("look at the new plan with 'vfioctl bind {address} --plan' and ask again"),
         ));
     }
-    refuse_in_use(helper, &plan)?;
+    refuse_in_use(helper, &plan.originals)?;
     let claim = Claim {
         owner: owner.clone(),
         originals: plan.originals,
@@ -123,47 +124,7 @@ fn grant(helper: &Helper, groups: &[GroupId], uid: u32) {
     }
 }
 
-pub(super) fn look_and_plan(helper: &Helper, address: PciAddress) -> Result<BindPlan, MethodError> {
+fn look_and_plan(helper: &Helper, address: PciAddress) -> Result<BindPlan, MethodError> {
     let snapshot = read_snapshot(&helper.root, HostView::Required)?;
-    let claims = helper.state.claims();
-    match plan_bind(&snapshot, &claims, address) {
-        Ok(plan) => Ok(plan),
-        Err(Refusal::Claimed { address, owner }) => Err(claimed(helper, address, &owner)),
-        Err(refusal) => Err(refusal.into()),
-    }
-}
-
-/// The refusal with the owner's name in it, which core does not know.
-fn claimed(helper: &Helper, address: PciAddress, owner: &Owner) -> MethodError {
-    let owner = helper.describe_owner(owner);
-    MethodError::refused(
-        "Claimed",
-        format!("{address} belongs to {owner}"),
-        format!("ask {owner} to release it, or choose another device"),
-    )
-}
-
-/// A driver whose device is in use may never let go of it, and the write that asks it to would
-/// hang with it; so whoever has it open is named, and nothing is begun.
-fn refuse_in_use(helper: &Helper, plan: &BindPlan) -> Result<(), MethodError> {
-    for original in &plan.originals {
-        let nodes = read_device_nodes(&helper.root, original.address, None);
-        if nodes.is_empty() {
-            continue;
-        }
-        let holders = read_holders(&helper.root, &nodes);
-        if holders.is_empty() {
-            continue;
-        }
-        let names: Vec<String> = holders
-            .iter()
-            .map(|h| format!("{} (process {}, {})", h.name, h.pid, h.node))
-            .collect();
-        return Err(MethodError::refused(
-            "InUse",
-            format!("{} is in use by {}", original.address, names.join(", ")),
-            "end these programs and ask again",
-        ));
-    }
-    Ok(())
+    plan_device(helper, &snapshot, &helper.state.claims(), address)
 }

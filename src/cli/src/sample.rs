@@ -173,6 +173,7 @@ pub(crate) fn desktop() -> Seen {
         claims: Answer::Known(claims),
         by: SeenBy::Helper,
         uid: UID,
+        index: std::cell::OnceCell::new(),
     }
 }
 

@@ -1,7 +1,10 @@
 //! What is seen of the machine: through the helper, or with this user's own eyes.
 
+use std::cell::OnceCell;
+
 use serde::Serialize;
 use vfioctl_core::claim::{Claim, Owner, Purpose};
+use vfioctl_core::iommu::GroupIndex;
 use vfioctl_core::pci::PciAddress;
 use vfioctl_core::{Answer, Snapshot};
 use vfioctl_protocol::device;
@@ -42,6 +45,8 @@ pub(crate) struct Seen {
     pub(crate) by: SeenBy,
     /// Number of this user.
     pub(crate) uid: u32,
+    /// The members of each group, once they have been asked for.
+    pub(crate) index: OnceCell<GroupIndex>,
 }
 
 impl SeenClaim {
@@ -76,6 +81,11 @@ fn owner_text(owner: &Owner, user: Option<&str>) -> String {
 }
 
 impl Seen {
+    /// The members of each group.
+    pub(crate) fn index(&self) -> &GroupIndex {
+        self.index.get_or_init(|| GroupIndex::of(&self.snapshot))
+    }
+
     /// The claim that holds a function, where claims can be seen.
     pub(crate) fn claim_of(&self, address: PciAddress) -> Option<&SeenClaim> {
         self.claims
@@ -134,6 +144,7 @@ pub(crate) fn ask(mut helper: Helper, session: &Session<'_>) -> Result<Seen, Fai
         claims: Answer::Known(claims),
         by: SeenBy::Helper,
         uid: session.uid,
+        index: OnceCell::new(),
     })
 }
 
@@ -153,6 +164,7 @@ pub(crate) fn look(session: &Session<'_>) -> Result<Seen, Failure> {
         claims: Answer::CannotSee,
         by: SeenBy::User,
         uid: session.uid,
+        index: OnceCell::new(),
     })
 }
 

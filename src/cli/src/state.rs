@@ -2,14 +2,14 @@
 
 use vfioctl_core::Answer;
 use vfioctl_core::pci::PciAddress;
-use vfioctl_core::plan::{Refusal, plan_bind};
+use vfioctl_core::plan::{Refusal, plan_bind_by};
 
 use crate::record::{OwnerRecord, StateKind, StateRecord};
 use crate::seen::Seen;
 
 /// Decides whether a function can be had, by the same plan that binding would make.
 pub(crate) fn find_state(seen: &Seen, address: PciAddress) -> StateRecord {
-    match plan_bind(&seen.snapshot, seen.known_claims(), address) {
+    match plan_bind_by(&seen.snapshot, seen.index(), seen.known_claims(), address) {
         Ok(_) if matches!(seen.claims, Answer::CannotSee) => state(
             StateKind::ClaimsHidden,
             "passable, if nobody has claimed it",

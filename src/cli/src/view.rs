@@ -23,7 +23,7 @@ pub(crate) struct View<'a> {
     pub(crate) names: &'a Names,
 }
 
-impl View<'_> {
+impl<'a> View<'a> {
     /// A function, as lists have it.
     pub(crate) fn function(self, function: &PciFunction) -> FunctionRecord {
         let identity = function.identity;
@@ -43,9 +43,13 @@ impl View<'_> {
         }
     }
 
+    fn members(self, group: GroupId) -> impl Iterator<Item = &'a PciFunction> {
+        self.seen.index().members(&self.seen.snapshot, group)
+    }
+
     /// One group.
     pub(crate) fn group(self, group: GroupId) -> GroupRecord {
-        let (viability, spoilers) = match viability(self.seen.snapshot.group(group)) {
+        let (viability, spoilers) = match viability(self.members(group)) {
             Viability::Viable => (ViabilityKind::Viable, Vec::new()),
             Viability::Unbound => (ViabilityKind::Unbound, Vec::new()),
             Viability::Spoiled(spoilers) => (ViabilityKind::Spoiled, spoilers),
@@ -62,9 +66,7 @@ impl View<'_> {
                 .map(|each| spoiler(each.address, each.driver.to_string()))
                 .collect(),
             members: self
-                .seen
-                .snapshot
-                .group(group)
+                .members(group)
                 .map(|each| self.function(each))
                 .collect(),
         }

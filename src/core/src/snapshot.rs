@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::pci::{GroupId, PciAddress, PciFunction};
+use crate::pci::{PciAddress, PciFunction};
 
 /// Something that could not be read; the rest of the machine was.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,28 +71,13 @@ impl Snapshot {
         self.functions.get(&address)
     }
 
-    /// The members of a group, bridges included, in the order of their addresses.
-    pub fn group(&self, group: GroupId) -> impl Iterator<Item = &PciFunction> {
-        self.functions
-            .values()
-            .filter(move |function| function.iommu_group == Some(group))
-    }
-
-    /// All groups with their members.
-    pub fn groups(&self) -> BTreeMap<GroupId, Vec<&PciFunction>> {
-        let mut groups: BTreeMap<GroupId, Vec<&PciFunction>> = BTreeMap::new();
-        for function in self.functions.values() {
-            if let Some(group) = function.iommu_group {
-                groups.entry(group).or_default().push(function);
-            }
-        }
-        groups
-    }
-
     /// All functions of the device that the address belongs to.
     pub fn slot(&self, address: PciAddress) -> impl Iterator<Item = &PciFunction> {
+        let of_slot = move |function: &&PciFunction| function.address.is_same_slot(address);
+        // Addresses are ordered by slot, so these lie side by side.
         self.functions
-            .values()
-            .filter(move |function| function.address.is_same_slot(address))
+            .range(address.first_of_slot()..)
+            .map(|(_, function)| function)
+            .take_while(of_slot)
     }
 }

@@ -62,7 +62,7 @@ pub fn read_device_nodes(
 pub fn read_holders(root: &SysRoot, nodes: &[String]) -> Vec<Holder> {
     let mut holders = Vec::new();
     let mut looked_at = 0;
-    let processes = root.proc.list("").ok().flatten().unwrap_or_default();
+    let processes = root.proc.list(".").ok().flatten().unwrap_or_default();
     for pid in processes.iter().filter_map(|name| name.parse::<u32>().ok()) {
         let Ok(Some(folder)) = root.proc.sub(&format!("{pid}/fd")) else {
             continue;
@@ -90,4 +90,30 @@ pub fn read_holders(root: &SysRoot, nodes: &[String]) -> Vec<Holder> {
         }
     }
     holders
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_has_a_node_open_is_found_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        for (pid, name, target) in [(7, "viewer", "/dev/dri/card0"), (8, "other", "/dev/null")] {
+            let process = folder.path().join(format!("proc/{pid}"));
+            std::fs::create_dir_all(process.join("fd")).unwrap();
+            std::fs::write(process.join("comm"), format!("{name}\n")).unwrap();
+            std::os::unix::fs::symlink(target, process.join("fd/3")).unwrap();
+        }
+        std::fs::create_dir(folder.path().join("sys")).unwrap();
+        let root = SysRoot::below(folder.path()).unwrap();
+        let node = "/dev/dri/card0".to_owned();
+        let expected = Holder {
+            pid: 7,
+            name: "viewer".into(),
+            node: node.clone(),
+        };
+        assert_eq!(read_holders(&root, &[node]), [expected]);
+        assert_eq!(read_holders(&root, &["/dev/dri/card1".to_owned()]), []);
+    }
 }

@@ -37,9 +37,10 @@ pub(crate) fn groups(view: View<'_>, tree: bool) -> GroupsRecord {
         .filter(|function| function.iommu_group.is_none());
     GroupsRecord {
         seen_by: view.seen.by,
-        groups: snapshot
+        groups: view
+            .seen
+            .index()
             .groups()
-            .into_keys()
             .map(|group| view.group(group))
             .collect(),
         ungrouped: ungrouped.map(|function| view.function(function)).collect(),

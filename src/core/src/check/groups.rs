@@ -1,6 +1,7 @@
 //! Whether the IOMMU's groups cover every device and can be used.
 
 use crate::Answer;
+use crate::iommu::GroupIndex;
 use crate::pci::PciFunction;
 
 use super::{Check, Facts, Finding, Run};
@@ -26,7 +27,7 @@ fn run(facts: &Facts) -> Finding {
     if facts.is_pci_hidden() {
         return Finding::cannot_see("the PCI functions of this machine could not be read");
     }
-    let groups = facts.snapshot.groups().len();
+    let groups = GroupIndex::of(&facts.snapshot).groups().count();
     if groups == 0 {
         return Finding::fail("there are none").with_fix("make the check 'iommu' pass first");
     }

@@ -1,6 +1,7 @@
 //! Whether an IOMMU is on.
 
 use crate::Answer;
+use crate::iommu::GroupIndex;
 
 use super::{Check, Facts, Finding, Run};
 
@@ -24,7 +25,7 @@ fn run(facts: &Facts) -> Finding {
     if facts.is_pci_hidden() {
         return Finding::cannot_see("the PCI functions of this machine could not be read");
     }
-    let groups = facts.snapshot.groups().len();
+    let groups = GroupIndex::of(&facts.snapshot).groups().count();
     if groups > 0 {
         let names = match &facts.host.iommus {
             Answer::Known(names) if !names.is_empty() => format!("{}, ", names.join(", ")),

@@ -81,6 +81,14 @@ impl PciAddress {
         self.function
     }
 
+    /// Function 0 of the same device.
+    pub fn first_of_slot(self) -> Self {
+        Self {
+            function: 0,
+            ..self
+        }
+    }
+
     /// Whether both are functions of one device, as the kernel's `PCI_SLOT` tells it.
     pub fn is_same_slot(self, other: Self) -> bool {
         (self.domain, self.bus, self.device) == (other.domain, other.bus, other.device)

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::Answer;
 use crate::Snapshot;
 use crate::claim::{Claim, Original, Owner, Purpose};
-use crate::iommu::{Spoiler, Viability, viability};
+use crate::iommu::{GroupIndex, Spoiler, Viability, viability};
 use crate::pci::{DriverName, GroupId, PciAddress, PciFunction, SriovRole};
 
 use super::{Refusal, Step};
@@ -34,21 +34,32 @@ pub fn plan_bind<'a>(
     claims: impl IntoIterator<Item = &'a Claim> + Clone,
     address: PciAddress,
 ) -> Result<BindPlan, Refusal> {
+    plan_bind_by(snapshot, &GroupIndex::of(snapshot), claims, address)
+}
+
+/// The same, for callers who ask about many devices of one snapshot: `index` is made of it once.
+///
+/// # Errors
+/// The first [`Refusal`] that stands in the way.
+pub fn plan_bind_by<'a>(
+    snapshot: &Snapshot,
+    index: &GroupIndex,
+    claims: impl IntoIterator<Item = &'a Claim> + Clone,
+    address: PciAddress,
+) -> Result<BindPlan, Refusal> {
     let groups = find_groups(snapshot, address)?;
     let mut members: Vec<&PciFunction> = Vec::new();
-    for function in snapshot.functions.values() {
-        if function
-            .iommu_group
-            .is_none_or(|group| !groups.contains(&group))
-        {
-            continue;
-        }
+    for function in groups
+        .iter()
+        .flat_map(|group| index.members(snapshot, *group))
+    {
         if stays_with_host(function)? {
             refuse_spoiled(address, function)?;
         } else {
             members.push(function);
         }
     }
+    members.sort_by_key(|member| member.address);
     for member in &members {
         refuse_member(snapshot, claims.clone(), address, member)?;
     }

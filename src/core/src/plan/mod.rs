@@ -7,7 +7,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-pub use bind::{BindPlan, find_groups, plan_bind};
+pub use bind::{BindPlan, find_groups, plan_bind, plan_bind_by};
 pub use refusal::Refusal;
 pub use restore::{Leftover, RestorePlan, plan_restore};
 pub use step::Step;
