@@ -10,6 +10,7 @@ use vfioctl_core::pci::{
 use vfioctl_core::{Answer, Problem};
 
 use crate::config::LiveConfig;
+use crate::overrides::{Override, read_overrides};
 use crate::resource::parse_resource;
 use crate::{ReadError, Root, SysRoot};
 
@@ -21,6 +22,39 @@ pub(crate) const DEVICES: &str = "bus/pci/devices";
 /// # Errors
 /// Where it is there and not even its identity can be read.
 pub fn read_function(
+    root: &SysRoot,
+    address: PciAddress,
+) -> Result<Option<PciFunction>, ReadError> {
+    let Some(mut function) = read_all_but_override(root, address)? else {
+        return Ok(None);
+    };
+    let read = read_overrides(root, &[address]).remove(&address);
+    set_override(&mut function, read);
+    Ok(Some(function))
+}
+
+/// Puts a `driver_override` that was read, or why it was not, into its function.
+pub(crate) fn set_override(function: &mut PciFunction, read: Option<Override>) {
+    match read {
+        Some(Ok(answer)) => function.driver_override = answer,
+        Some(Err(error)) => {
+            let subject = error.path().to_owned();
+            function.problems.push(Problem {
+                subject,
+                because: error.because(),
+            });
+        }
+        None => {}
+    }
+    if matches!(function.driver_override, Answer::CannotSee) && function.problems.is_empty() {
+        let subject = format!("driver_override of {}", function.address);
+        let because = "the device is locked in the kernel: a driver does not let go of it".into();
+        function.problems.push(Problem { subject, because });
+    }
+}
+
+/// Reads what takes no lock: everything but `driver_override`, which is `CannotSee` here.
+pub(crate) fn read_all_but_override(
     root: &SysRoot,
     address: PciAddress,
 ) -> Result<Option<PciFunction>, ReadError> {
@@ -57,13 +91,6 @@ pub fn read_function(
     } else {
         None
     };
-    let driver_override = match dir.read_attribute("driver_override") {
-        Ok(text) => Answer::Known(text.and_then(parse_override)),
-        Err(error) => {
-            problems.push(&error);
-            Answer::CannotSee
-        }
-    };
     let driver = problems.note(dir.read_link_name("driver"));
     let group = problems.note(dir.read_link_name("iommu_group"));
     let sriov = read_sriov(&dir, &mut problems);
@@ -79,7 +106,7 @@ pub fn read_function(
         pcie_type: facts.pcie_type,
         acs: facts.acs,
         driver: driver.and_then(|name| name.parse().ok()),
-        driver_override,
+        driver_override: Answer::CannotSee,
         iommu_group: group.and_then(|number| number.parse().ok()).map(GroupId),
         numa_node,
         bars: parse_resource(&resource),
@@ -183,7 +210,7 @@ fn parse_uevent(text: &str) -> Option<Basics> {
 
 /// An override that is not set reads as `(null)` (`drivers/pci/pci-sysfs.c`,
 /// `driver_override_show`).
-fn parse_override(text: String) -> Option<String> {
+pub(crate) fn parse_override(text: String) -> Option<String> {
     (!text.is_empty() && text != "(null)").then_some(text)
 }
 

@@ -12,6 +12,7 @@ mod function;
 mod holders;
 pub mod host;
 mod host_use;
+mod overrides;
 mod process;
 mod resource;
 mod root;

@@ -13,6 +13,7 @@ use rustix::fs::{Dir as DirStream, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 
 use crate::ReadError;
+use crate::overrides::Stalled;
 
 /// Longest text read from one file. Kernel attributes are at most a page; `/proc/PID/mountinfo`
 /// and `/proc/modules` of a large machine stay well below this.
@@ -35,6 +36,7 @@ pub struct SysRoot {
     pub usr: Root,
     /// `/run`.
     pub run: Root,
+    pub(crate) stalled: Stalled,
 }
 
 /// One open directory, and what it is called in messages.
@@ -65,6 +67,7 @@ impl SysRoot {
             etc: Root::open(folder, "etc")?,
             usr: Root::open(folder, "usr")?,
             run: Root::open(folder, "run")?,
+            stalled: Stalled::default(),
         })
     }
 }

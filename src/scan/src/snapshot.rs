@@ -3,8 +3,9 @@
 use vfioctl_core::pci::{GroupId, PciAddress};
 use vfioctl_core::{Problem, Snapshot};
 
-use crate::function::{DEVICES, read_function};
+use crate::function::{DEVICES, read_all_but_override, read_function, set_override};
 use crate::host_use::{HostView, read_host_uses};
+use crate::overrides::read_overrides;
 use crate::{ReadError, SysRoot};
 
 /// A thread is worth its start from about this many functions on.
@@ -26,8 +27,11 @@ pub fn read_snapshot(root: &SysRoot, view: HostView) -> Result<Snapshot, ReadErr
         .filter_map(|name| name.parse().ok())
         .collect();
     let mut snapshot = Snapshot::default();
+    let mut overrides = read_overrides(root, &addresses);
     for (function, problem) in read_all(root, &addresses) {
-        if let Some(function) = function {
+        if let Some(mut function) = function {
+            let read = overrides.remove(&function.address);
+            set_override(&mut function, read);
             snapshot.functions.insert(function.address, function);
         }
         snapshot.problems.extend(problem);
@@ -94,7 +98,7 @@ fn read_all(root: &SysRoot, addresses: &[PciAddress]) -> Vec<Looked> {
 }
 
 fn look(root: &SysRoot, address: PciAddress) -> Looked {
-    match read_function(root, address) {
+    match read_all_but_override(root, address) {
         Ok(function) => (function, None),
         Err(error) => {
             let subject = error.path().to_owned();

@@ -189,6 +189,9 @@ fn refuse_member<'a>(
         }
         _ => {}
     }
+    if matches!(member.driver_override, Answer::CannotSee) {
+        return Err(Refusal::Locked(address));
+    }
     match &member.sriov {
         SriovRole::Physical {
             virtual_functions, ..

@@ -69,6 +69,8 @@ pub enum Refusal {
         /// How many there are.
         count: usize,
     },
+    /// Its `driver_override` could not be read: an earlier write to the function hangs.
+    Locked(PciAddress),
     /// Nobody has claimed the function, so there is nothing to release.
     NotClaimed(PciAddress),
     /// The claim belongs to someone else.
@@ -112,6 +114,7 @@ impl Refusal {
             Self::StorageHidden { .. } => "StorageHidden",
             Self::NetworkHidden { .. } => "NetworkHidden",
             Self::HasVirtualFunctions { .. } => "HasVirtualFunctions",
+            Self::Locked(_) => "Locked",
             Self::NotClaimed(_) => "NotClaimed",
             Self::NotOwner { .. } => "NotOwner",
             Self::InMachine { .. } => "InMachine",
@@ -162,6 +165,9 @@ impl Refusal {
                 "pass one of its virtual functions, or remove them by writing 0 to \
                  sriov_numvfs of {address}"
             ),
+            Self::Locked(_) => "end the programs that use the device; the kernel's log ('dmesg') \
+                                names the driver that does not let go"
+                .into(),
             Self::NotClaimed(_) => "run 'vfioctl list --all' to see who has what".into(),
             Self::InMachine { owner, .. } => match &owner.purpose {
                 crate::claim::Purpose::Machine(name) => {
@@ -249,6 +255,10 @@ impl fmt::Display for Refusal {
                     "{address} has {count} virtual functions and must stay with its driver"
                 )
             }
+            Self::Locked(address) => write!(
+                f,
+                "{address} is locked in the kernel: an earlier bind or unbind of it has not returned"
+            ),
             Self::NotClaimed(address) => write!(f, "nobody has claimed {address}"),
             Self::NotOwner { address, owner } => write!(f, "{address} belongs to {owner}, not you"),
             Self::InMachine { address, owner } => write!(f, "{address} is in use by {owner}"),
