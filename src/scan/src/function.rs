@@ -171,40 +171,35 @@ struct Basics {
     class: ClassCode,
 }
 
-/// Identity and class, from `uevent`: one file instead of five, and right for virtual functions,
-/// whose config space has no vendor.
+/// Identity and class, from `modalias`: one file instead of five, and right for virtual functions,
+/// whose config space has no vendor. Not from `uevent`, which has the same and is shown under the
+/// device's lock, as `driver_override` is (`drivers/base/core.c`, `uevent_show`).
 fn read_basics(dir: &Root) -> Result<Option<Basics>, ReadError> {
-    let Some(text) = dir.read_attribute("uevent")? else {
+    let Some(text) = dir.read_attribute("modalias")? else {
         return Ok(None);
     };
-    parse_uevent(&text)
+    parse_modalias(&text)
         .map(Some)
-        .ok_or_else(|| ReadError::form(&dir.display("uevent"), "lines PCI_CLASS= and PCI_ID="))
+        .ok_or_else(|| ReadError::form(&dir.display("modalias"), "'pci:v...d...sv...sd...bc...'"))
 }
 
-fn parse_uevent(text: &str) -> Option<Basics> {
-    let value = |key: &str| {
-        text.lines()
-            .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+/// `drivers/pci/pci-sysfs.c`, `modalias_show`: each field has its letters and a fixed width.
+fn parse_modalias(text: &str) -> Option<Basics> {
+    let mut rest = text.strip_prefix("pci:")?;
+    let mut field = |tag: &str, digits: usize| {
+        let (number, after) = rest.strip_prefix(tag)?.split_at_checked(digits)?;
+        rest = after;
+        u32::from_str_radix(number, 16).ok()
     };
-    let pair = |key| {
-        let (first, second) = value(key)?.split_once(':')?;
-        Some((
-            u16::from_str_radix(first, 16).ok()?,
-            u16::from_str_radix(second, 16).ok()?,
-        ))
-    };
-    let (vendor, device) = pair("PCI_ID")?;
-    let (subsystem_vendor, subsystem_device) = pair("PCI_SUBSYS_ID").unwrap_or_default();
-    let class = u32::from_str_radix(value("PCI_CLASS")?, 16)
-        .ok()
-        .and_then(ClassCode::new)?;
+    let mut id = |tag| u16::try_from(field(tag, 8)?).ok();
     let identity = Identity {
-        vendor,
-        device,
-        subsystem_vendor,
-        subsystem_device,
+        vendor: id("v")?,
+        device: id("d")?,
+        subsystem_vendor: id("sv")?,
+        subsystem_device: id("sd")?,
     };
+    let (base, subclass, interface) = (field("bc", 2)?, field("sc", 2)?, field("i", 2)?);
+    let class = ClassCode::new(base << 16 | subclass << 8 | interface)?;
     Some(Basics { identity, class })
 }
 
@@ -245,10 +240,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn uevent_tells_identity_and_class() {
-        let text = "DRIVER=bochs-drm\nPCI_CLASS=38000\nPCI_ID=1234:1111\n\
-                    PCI_SUBSYS_ID=1AF4:1100\nPCI_SLOT_NAME=0000:01:00.0\n";
-        let basics = parse_uevent(text).unwrap();
+    fn modalias_tells_identity_and_class() {
+        let text = "pci:v00001234d00001111sv00001AF4sd00001100bc03sc80i00";
+        let basics = parse_modalias(text).unwrap();
         assert_eq!(basics.class.code(), 0x03_8000);
         assert_eq!(
             basics.identity,
@@ -259,7 +253,15 @@ mod tests {
                 subsystem_device: 0x1100
             }
         );
-        assert!(parse_uevent("PCI_ID=1234").is_none());
+        for text in [
+            "",
+            "pci:",
+            "pci:v0000123",
+            "pci:v00001234d00001111",
+            "pci:vä0000000",
+        ] {
+            assert!(parse_modalias(text).is_none(), "{text}");
+        }
     }
 
     #[test]

@@ -2,8 +2,9 @@
 //!
 //! Kernel: `drivers/pci/pci-sysfs.c`, `driver_override_show`, takes the device's lock, which an
 //! unbind or bind that hangs holds for as long as it likes; the reader then waits with it and
-//! cannot be killed. Every other attribute that is read here takes no lock. So these are read by a
-//! thread of their own; where it does not come back it is left behind, at most one for a device.
+//! cannot be killed (so does `uevent`, which is not read at all). Other attributes take no lock. So
+//! these are read by a thread of their own; where it does not come back it is left behind, at most
+//! one for a device.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;

@@ -127,10 +127,21 @@ fn write_function(
         identity.to_uppercase(),
         subsystem.to_uppercase()
     );
+    let modalias = format!(
+        "pci:v0000{}d0000{}sv0000{}sd0000{}bc{}sc{}i{}\n",
+        vendor.to_uppercase(),
+        device.to_uppercase(),
+        subvendor.to_uppercase(),
+        subdevice.to_uppercase(),
+        class.get(..2).unwrap_or_default(),
+        class.get(2..4).unwrap_or_default(),
+        class.get(4..).unwrap_or_default(),
+    );
     let resource = "0x00000000f0000000 0x00000000f0ffffff 0x0000000000040200\n".to_owned()
         + &"0x0000000000000000 0x0000000000000000 0x0000000000000000\n".repeat(6);
     for (name, content) in [
         ("uevent", uevent),
+        ("modalias", modalias),
         ("resource", resource),
         ("vendor", format!("0x{vendor}\n")),
         ("device", format!("0x{device}\n")),

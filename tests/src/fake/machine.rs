@@ -115,6 +115,7 @@ impl Machine {
         fs::create_dir_all(self.folder.join(&path)).unwrap();
         link(&target, &self.device_link(address));
         self.write(&format!("{path}/uevent"), uevent(function));
+        self.write(&format!("{path}/modalias"), modalias(function));
         self.write(&format!("{path}/config"), config_space(function));
         self.write(&format!("{path}/driver_override"), "(null)\n");
         self.write(&format!("{path}/numa_node"), "-1\n");
@@ -184,6 +185,10 @@ impl Machine {
             })
             .collect();
         write(&path, text.join("\n") + "\n");
+        let path = path.with_file_name("modalias");
+        let text = lines(&path).concat();
+        let (_, rest) = text.split_at("pci:v00001234d00001111".len());
+        write(&path, format!("pci:v{vendor:08X}d{device:08X}{rest}\n"));
     }
 
     /// Puts a disk below a function and mounts it there.
@@ -236,6 +241,21 @@ impl Machine {
     pub fn open_to_all(&self) {
         set_mode(&self.folder, 0o755);
     }
+}
+
+fn modalias(function: &Function) -> String {
+    let Function {
+        vendor,
+        device,
+        class,
+        subsystem: (sub_vendor, sub_device),
+        ..
+    } = function;
+    let [_, base, subclass, interface] = class.to_be_bytes();
+    format!(
+        "pci:v{vendor:08X}d{device:08X}sv{sub_vendor:08X}sd{sub_device:08X}\
+         bc{base:02X}sc{subclass:02X}i{interface:02X}\n"
+    )
 }
 
 fn uevent(function: &Function) -> String {
