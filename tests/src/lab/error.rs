@@ -12,6 +12,7 @@ pub struct Error {
     message: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
     logs: String,
+    is_crash: bool,
 }
 
 impl Error {
@@ -21,7 +22,19 @@ impl Error {
             message: message.into(),
             source: None,
             logs: String::new(),
+            is_crash: false,
         }
+    }
+
+    /// Says that the emulator ended before the machine in it did anything.
+    pub(crate) fn of_crash(mut self, is_crash: bool) -> Self {
+        self.is_crash = is_crash;
+        self
+    }
+
+    /// Whether the emulator ended before the machine in it did anything.
+    pub(crate) fn is_crash(&self) -> bool {
+        self.is_crash
     }
 
     /// Adds what is in the machine's logs, for that is where the reason stands.
@@ -76,6 +89,7 @@ impl<T, E: Into<Box<dyn StdError + Send + Sync>>> Wrap<T> for std::result::Resul
             message: attempt.into(),
             source: Some(source.into()),
             logs: String::new(),
+            is_crash: false,
         })
     }
 
@@ -84,6 +98,7 @@ impl<T, E: Into<Box<dyn StdError + Send + Sync>>> Wrap<T> for std::result::Resul
             message: format!("{attempt} {}", path.display()),
             source: Some(source.into()),
             logs: String::new(),
+            is_crash: false,
         })
     }
 }

@@ -9,6 +9,7 @@
 
 mod agent;
 mod error;
+mod folder;
 mod image;
 mod machine;
 mod process;
@@ -24,12 +25,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use self::agent::Agent;
 pub use self::agent::Output;
 use self::error::Wrap;
 pub use self::error::{Error, Result};
+use self::folder::Folder;
 pub use self::image::Image;
 pub use self::machine::{BootFile, BootOptions, Profile};
 use self::process::Process;
@@ -41,6 +42,9 @@ const BOOT_LIMIT: Duration = Duration::from_secs(180);
 const START_LIMIT: Duration = Duration::from_secs(30);
 const INSTALL_LIMIT: Duration = Duration::from_secs(120);
 const SHORT: Duration = Duration::from_secs(30);
+
+/// How long QEMU's process may take to be gone after its sockets are.
+const CRASH: Duration = Duration::from_secs(2);
 
 /// The longest that a machine lives, whatever its harness does.
 const LIFE: Duration = Duration::from_secs(30 * 60);
@@ -82,7 +86,7 @@ impl Lab {
     ///
     /// When it does not come up, with the end of its console.
     pub fn boot(profile: Profile, options: &BootOptions) -> Result<Lab> {
-        Lab::boot_from(profile, options, Folder::new()?)
+        again_after_crash(|| Lab::boot_from(profile, options, Folder::new()?))
     }
 
     /// Boots a machine in which the product was installed before, as on any later day.
@@ -95,12 +99,14 @@ impl Lab {
         product: &Product,
         options: &BootOptions,
     ) -> Result<Lab> {
-        let folder = Folder::new()?;
-        product.install_below(&folder.boot_tree().join("inject"))?;
-        let mut options = options.clone();
-        let own_hook = options.hook.unwrap_or_default();
-        options.hook = Some(format!("{}{own_hook}", product::ENABLE_HOOK));
-        Lab::boot_from(profile, &options, folder)
+        again_after_crash(|| {
+            let folder = Folder::new()?;
+            product.install_below(&folder.boot_tree().join("inject"))?;
+            let mut options = options.clone();
+            let own_hook = options.hook.unwrap_or_default();
+            options.hook = Some(format!("{}{own_hook}", product::ENABLE_HOOK));
+            Lab::boot_from(profile, &options, folder)
+        })
     }
 
     fn boot_from(profile: Profile, options: &BootOptions, folder: Folder) -> Result<Lab> {
@@ -108,12 +114,17 @@ impl Lab {
         let tree = folder.boot_tree();
         let initramfs = machine::write_initramfs(&image, options, &tree, folder.path())?;
         let args = machine::command_line(&image, profile, options, &initramfs, folder.path())?;
-        let lab = Lab::start(folder, &args, LIFE)?;
+        let mut lab = Lab::start(folder, &args, LIFE)?;
         // Not the verdict: a test may well boot a machine with a unit that fails.
-        let _ = lab.run(
+        let up = lab.run(
             "systemctl is-system-running --wait; udevadm settle",
             BOOT_LIMIT,
-        )?;
+        );
+        let _ = up.map_err(|error| {
+            let console = std::fs::read(lab.folder.path().join("console"));
+            let is_silent = console.is_ok_and(|text| text.is_empty());
+            error.of_crash(is_silent && lab.process.wait(CRASH))
+        })?;
         Ok(lab)
     }
 
@@ -268,19 +279,29 @@ impl Lab {
     }
 
     fn restore_from(image: &Image, profile: Profile, state: &Path, life: Duration) -> Result<Lab> {
+        again_after_crash(|| Lab::try_restore_from(image, profile, state, life))
+    }
+
+    fn try_restore_from(
+        image: &Image,
+        profile: Profile,
+        state: &Path,
+        life: Duration,
+    ) -> Result<Lab> {
         let folder = Folder::new()?;
         let options = BootOptions::default();
         let initramfs = image.file("initramfs.cpio");
         let mut args = machine::command_line(image, profile, &options, &initramfs, folder.path())?;
         args.extend(state::restore_option(state));
-        let lab = Lab::start(folder, &args, life)?;
+        let mut lab = Lab::start(folder, &args, life)?;
         state::resume(&mut lab.qmp.lock().unwrap_or_else(PoisonError::into_inner))
             .map_err(|error| lab.explain(error))?;
         // It believes that it is the moment in which it was saved.
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .wrap("read the clock")?;
-        lab.run(&format!("date -s @{} >/dev/null", now.as_secs_f64()), SHORT)?
+        let set = lab.run(&format!("date -s @{} >/dev/null", now.as_secs_f64()), SHORT);
+        set.map_err(|error| error.of_crash(lab.process.wait(CRASH)))?
             .success()?;
         Ok(lab)
     }
@@ -341,41 +362,17 @@ impl Drop for Lab {
     }
 }
 
-/// A temporary folder that stays when there is something to look at.
-#[derive(Debug)]
-struct Folder {
-    folder: Mutex<TempDir>,
-    path: std::path::PathBuf,
-}
-
-impl Folder {
-    fn new() -> Result<Folder> {
-        let folder = tempfile::Builder::new()
-            .prefix("vfioctl-lab-")
-            .tempdir()
-            .wrap("create a temporary folder")?;
-        let path = folder.path().to_owned();
-        Ok(Folder {
-            folder: Mutex::new(folder),
-            path,
-        })
-    }
-
-    fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// What a boot is given besides the image.
-    fn boot_tree(&self) -> std::path::PathBuf {
-        self.path.join("tree")
-    }
-
-    fn keep(&self) {
-        self.folder
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .disable_cleanup(true);
-    }
+/// Starts a machine again, once, where the emulator itself ended before the machine in it had done
+/// anything: QEMU 7.2 was seen to, once in some hundred starts (a null pointer of its own). Whatever
+/// happens later is the machine's own, and an error.
+fn again_after_crash(start: impl Fn() -> Result<Lab>) -> Result<Lab> {
+    start().or_else(|error| {
+        if !error.is_crash() {
+            return Err(error);
+        }
+        eprintln!("lab: QEMU crashed before its machine ran; starting it again: {error}");
+        start()
+    })
 }
 
 /// Connects to a socket that QEMU is about to make.
