@@ -9,6 +9,7 @@ use rustix::process::{Gid, Uid};
 use serde_json::{Value, json};
 
 use crate::fake::SOCKET_GROUP;
+use crate::world::FakeWorld;
 
 /// More than any answer takes; what comes later does not come.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -106,4 +107,18 @@ impl Raw {
     pub fn wait_for_hang_up(&mut self) {
         while self.reply().is_some() {}
     }
+}
+
+/// Connects to a world's helper as a user.
+pub fn connect(world: &FakeWorld, uid: u32) -> Raw {
+    Raw::connect(&world.socket(), uid)
+}
+
+/// Makes sure that a user's calls are answered.
+///
+/// # Panics
+/// Where they are not.
+#[track_caller]
+pub fn assert_answers(world: &FakeWorld, uid: u32) {
+    assert!(connect(world, uid).is_answered(), "uid {uid} has no answer");
 }

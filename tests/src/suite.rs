@@ -5,6 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
+use crate::fake::run_helper_if_asked;
+use crate::world::{FakeWorld, is_root};
+
 /// A restored machine has 2 GB, and the lab's own timings were taken with two at once.
 const THREADS: usize = 2;
 
@@ -18,6 +21,19 @@ pub fn trial(name: impl Into<String>, run: impl FnOnce() + Send + 'static) -> Tr
 /// A trial that cannot run here, and why.
 pub fn ignored(name: impl Into<String>, reason: &'static str) -> Trial {
     Trial::ignorable_test(name, move || Ok(Completion::ignored_with(reason)))
+}
+
+/// A name, and what is done on a machine with a fake kernel.
+pub type FakeTest = (&'static str, fn(&FakeWorld));
+
+/// Runs tests on the fake kernel, each on a machine of its own, and ends this process.
+pub fn run_on_fake(tests: &[FakeTest]) -> ! {
+    run_helper_if_asked();
+    let trials = tests.iter().map(|(name, test)| match *test {
+        test if is_root() => trial(*name, move || test(&FakeWorld::start())),
+        _ => ignored(*name, "only root can act for several users"),
+    });
+    run(trials.collect())
 }
 
 /// Runs trials, and ends this process with their verdict.

@@ -7,10 +7,9 @@
 )]
 
 use serde_json::{Value, json};
-use vfioctl_tests::fake::run_helper_if_asked;
-use vfioctl_tests::raw::Raw;
-use vfioctl_tests::suite;
-use vfioctl_tests::world::{FakeWorld, assert_same, is_root};
+use vfioctl_tests::raw::{assert_answers, connect};
+use vfioctl_tests::suite::{self, FakeTest};
+use vfioctl_tests::world::{FakeWorld, assert_same};
 
 const ALICE: u32 = 1001;
 const BOB: u32 = 1002;
@@ -18,9 +17,7 @@ const GPU: &str = "0000:01:00.0";
 const BIND: &str = "io.vfioctl.Device.Bind";
 const INVALID: &str = "org.varlink.service.InvalidParameter";
 
-type Test = (&'static str, fn(&FakeWorld));
-
-const TESTS: &[Test] = &[
+const TESTS: &[FakeTest] = &[
     (
         "unknown_parameters_are_refused_at_every_depth",
         unknown_parameters,
@@ -39,21 +36,7 @@ const TESTS: &[Test] = &[
 ];
 
 fn main() {
-    run_helper_if_asked();
-    let trials = TESTS.iter().map(|(name, test)| match is_root() {
-        true => suite::trial(*name, move || test(&FakeWorld::start())),
-        false => suite::ignored(*name, "only root can act for several users"),
-    });
-    suite::run(trials.collect());
-}
-
-fn connect(world: &FakeWorld, uid: u32) -> Raw {
-    Raw::connect(&world.socket(), uid)
-}
-
-#[track_caller]
-fn assert_answers(world: &FakeWorld, uid: u32) {
-    assert!(connect(world, uid).is_answered(), "uid {uid} has no answer");
+    suite::run_on_fake(TESTS);
 }
 
 fn unknown_parameters(world: &FakeWorld) {

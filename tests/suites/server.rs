@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit};
 use serde_json::json;
-use vfioctl_tests::fake::{Fault, run_helper_if_asked};
-use vfioctl_tests::raw::Raw;
-use vfioctl_tests::suite;
-use vfioctl_tests::world::{FakeWorld, User, World, is_root};
+use vfioctl_tests::fake::Fault;
+use vfioctl_tests::raw::{Raw, assert_answers, connect};
+use vfioctl_tests::suite::{self, FakeTest};
+use vfioctl_tests::world::{FakeWorld, User, World};
 
 const ALICE: u32 = 1001;
 const BOB: u32 = 1002;
@@ -28,9 +28,7 @@ const DESCRIBE: &str = "io.vfioctl.Inventory.Describe";
 const PLACES_OF_A_USER: usize = 16;
 const PLACES: usize = 64;
 
-type Test = (&'static str, fn(&FakeWorld));
-
-const TESTS: &[Test] = &[
+const TESTS: &[FakeTest] = &[
     ("idle_connections_keep_nobody_out", idle),
     ("half_messages_keep_nobody_out_and_are_cut", half_messages),
     ("message_without_end_is_cut_and_not_kept", endless_message),
@@ -59,21 +57,7 @@ const TESTS: &[Test] = &[
 ];
 
 fn main() {
-    run_helper_if_asked();
-    let trials = TESTS.iter().map(|(name, test)| match is_root() {
-        true => suite::trial(*name, move || test(&FakeWorld::start())),
-        false => suite::ignored(*name, "only root can act for several users"),
-    });
-    suite::run(trials.collect());
-}
-
-fn connect(world: &FakeWorld, uid: u32) -> Raw {
-    Raw::connect(&world.socket(), uid)
-}
-
-#[track_caller]
-fn assert_answers(world: &FakeWorld, uid: u32) {
-    assert!(connect(world, uid).is_answered(), "uid {uid} has no answer");
+    suite::run_on_fake(TESTS);
 }
 
 fn idle(world: &FakeWorld) {

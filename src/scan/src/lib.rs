@@ -25,4 +25,4 @@ pub use holders::{Holder, read_device_nodes, read_holders};
 pub use host_use::HostView;
 pub use process::{ProcessStat, read_boot_id, read_locked_memory_kib, read_process_stat};
 pub use root::{Root, SysRoot};
-pub use snapshot::{read_group_members, read_slot, read_snapshot};
+pub use snapshot::{read_slot, read_snapshot};

@@ -1,6 +1,6 @@
 //! The whole machine: every PCI function and what the machine needs it for.
 
-use vfioctl_core::pci::{GroupId, PciAddress};
+use vfioctl_core::pci::PciAddress;
 use vfioctl_core::{Problem, Snapshot};
 
 use crate::function::{DEVICES, read_all_but_override, read_function, set_override};
@@ -56,21 +56,6 @@ pub fn read_slot(root: &SysRoot, address: PciAddress) -> Result<Snapshot, ReadEr
         }
     }
     Ok(snapshot)
-}
-
-/// The functions that are in a group now.
-///
-/// # Errors
-/// Where the group is there and cannot be read.
-pub fn read_group_members(root: &SysRoot, group: GroupId) -> Result<Vec<PciAddress>, ReadError> {
-    let names = root
-        .sys
-        .list(&format!("kernel/iommu_groups/{group}/devices"))?;
-    Ok(names
-        .unwrap_or_default()
-        .iter()
-        .filter_map(|name| name.parse().ok())
-        .collect())
 }
 
 type Looked = (Option<vfioctl_core::pci::PciFunction>, Option<Problem>);

@@ -24,7 +24,7 @@ pub fn owner(owner: &Owner, user: Option<String>) -> io::Owner {
 ///
 /// # Errors
 /// A number or name that is not one.
-pub fn owner_from_wire(owner: &io::Owner) -> Result<Owner, WireError> {
+fn owner_from_wire(owner: &io::Owner) -> Result<Owner, WireError> {
     let purpose = match &owner.machine {
         None => Purpose::Person,
         Some(name) => Purpose::Machine(parse("machine", name)?),
@@ -51,7 +51,7 @@ fn original(original: &Original) -> io::Original {
 ///
 /// # Errors
 /// A field that is not what it should be.
-pub fn original_from_wire(original: &io::Original) -> Result<Original, WireError> {
+fn original_from_wire(original: &io::Original) -> Result<Original, WireError> {
     Ok(Original {
         address: parse("address", &original.address)?,
         identity: Identity {
@@ -107,14 +107,4 @@ pub fn step(step: &Step) -> io::Step {
         driver,
         text: step.to_string(),
     }
-}
-
-/// The address of a step from the wire, and its sentence: all that is shown of it.
-///
-/// # Errors
-/// An address that is not one.
-pub fn step_from_wire(
-    step: &io::Step,
-) -> Result<(vfioctl_core::pci::PciAddress, String), WireError> {
-    Ok((parse("address", &step.address)?, step.text.clone()))
 }

@@ -9,9 +9,7 @@ mod machine;
 
 use std::fmt;
 
-pub use device::{
-    claim, claim_from_wire, original_from_wire, owner, owner_from_wire, step, step_from_wire,
-};
+pub use device::{claim, claim_from_wire, owner, step};
 pub use inventory::{snapshot, snapshot_from_wire};
 pub use machine::{spec, spec_from_wire};
 
