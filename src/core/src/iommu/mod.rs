@@ -4,14 +4,18 @@
 mod dma_alias;
 mod explanation;
 mod index;
+mod partition;
 mod prediction;
+mod separation;
 mod simulation;
 mod topology;
 mod viability;
 
 pub use explanation::{Blocker, Decision, Explanation, Remedy};
 pub use index::GroupIndex;
+pub use partition::Partition;
 pub use prediction::{Prediction, predict, predict_groups};
+pub use separation::{Audit, Difference, DifferenceKind, Hop, OpenSwitch, Separation, Verdict};
 pub use simulation::{ALGORITHM, Simulation};
 pub use topology::Topology;
 pub use viability::{Spoiler, Viability, viability};
