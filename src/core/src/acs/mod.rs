@@ -1,5 +1,6 @@
 //! Access Control Services: which bits keep a request from turning round below the IOMMU.
 
+mod change;
 mod isolation;
 mod parameters;
 mod quirk;
@@ -7,6 +8,7 @@ mod quirk_table;
 
 use std::fmt;
 
+pub use change::{AcsChange, InvalidAcsChange};
 pub use isolation::{Candidate, Isolation, Platform, Reason, judge};
 pub use parameters::{AcsOverride, AcsParameters};
 pub use quirk::Rule;

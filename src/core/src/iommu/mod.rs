@@ -6,6 +6,8 @@ mod explanation;
 mod index;
 mod partition;
 mod prediction;
+#[cfg(test)]
+pub(crate) mod sample;
 mod separation;
 mod simulation;
 mod topology;

@@ -336,9 +336,14 @@ impl Separation {
     /// Members of a function's group that belong to other devices: neither to its own slot nor
     /// bridges and the machine's own plumbing, which stay with the host.
     fn partners(&self, partition: &Partition, index: Index) -> Vec<PciAddress> {
-        let Some(own) = self.topology.address(index) else {
-            return Vec::new();
-        };
+        self.topology
+            .address(index)
+            .map(|own| self.partners_in(partition, own))
+            .unwrap_or_default()
+    }
+
+    /// The same for any groups.
+    pub(crate) fn partners_in(&self, partition: &Partition, own: PciAddress) -> Vec<PciAddress> {
         let is_partner = |at: &&PciAddress| {
             let node = self
                 .topology
