@@ -12,6 +12,7 @@ use crate::MethodError;
 use crate::kernel::Kernel;
 use crate::limits::START_RECOVERY_TIME;
 use crate::machine::{Launcher, Machines};
+use crate::regroup::AcsState;
 use crate::reserve::{Reservation, Reservations};
 use crate::state::State;
 use crate::sys::RuntimeDirs;
@@ -27,6 +28,8 @@ pub struct Parts {
     pub launcher: Box<dyn Launcher>,
     /// What it remembers.
     pub state: State,
+    /// What it remembers until the next boot.
+    pub acs: AcsState,
     /// The runtime directory, `/run/vfioctl`.
     pub runtime: PathBuf,
     /// The program that machines are run by.
@@ -44,6 +47,10 @@ pub struct Helper {
     pub(crate) qemu: String,
     pub(crate) machines: Machines,
     pub(crate) reservations: Arc<Reservations>,
+    /// Changes of ACS since the boot.
+    pub(crate) acs: AcsState,
+    /// Held while ACS is changed and devices are grouped anew.
+    pub(crate) regrouping: Mutex<()>,
     /// What recovery did when the helper started, until someone asks.
     pub(crate) recovered: Mutex<Vec<Recovered>>,
     is_ready: Mutex<bool>,
@@ -60,6 +67,8 @@ impl Helper {
             state: parts.state,
             runtime: RuntimeDirs::below(&parts.runtime),
             qemu: parts.qemu,
+            acs: parts.acs,
+            regrouping: Mutex::default(),
             machines: Machines::default(),
             reservations: Arc::default(),
             recovered: Mutex::default(),

@@ -19,6 +19,7 @@ mod peer;
 mod policy;
 mod recover;
 mod refuse;
+mod regroup;
 mod reserve;
 pub mod server;
 mod start;
@@ -27,5 +28,6 @@ mod sys;
 
 pub use error::MethodError;
 pub use helper::{Helper, Parts};
+pub use regroup::AcsState;
 pub use start::run;
 pub use sys::LiveKernel;

@@ -10,6 +10,7 @@ use vfioctl_scan::{SysRoot, read_boot_id};
 use crate::helper::{Helper, Parts};
 use crate::machine::{DirectLauncher, Launcher, SystemdLauncher};
 use crate::options::{Asked, HELP, Options, parse};
+use crate::regroup::AcsState;
 use crate::state::State;
 use crate::sys::{LiveKernel, bind_socket, drop_privileges};
 use crate::{audit, server};
@@ -72,7 +73,9 @@ fn make_helper(options: &Options, launcher: Box<dyn Launcher>) -> Result<Helper,
     let kernel = LiveKernel::open(Path::new("/"), &options.runtime)
         .map_err(|error| format!("cannot open /sys, /dev and the runtime directory: {error}"))?;
     let state = State::open(&options.state, boot_id).map_err(|error| error.to_string())?;
+    let acs = AcsState::open(&options.runtime).map_err(|error| error.to_string())?;
     Ok(Helper::new(Parts {
+        acs,
         root,
         kernel: Box::new(kernel),
         launcher,

@@ -22,7 +22,9 @@ mod snapshot;
 
 pub use accounts::read_user_name;
 pub use error::ReadError;
-pub use function::{read_driver, read_driver_override, read_function};
+pub use function::{
+    is_present, read_acs, read_bus_below, read_driver, read_driver_override, read_function,
+};
 pub use holders::{Holder, read_device_nodes, read_holders};
 pub use host_use::HostView;
 pub use platform::{platform_of_host, read_platform, read_power_controls};

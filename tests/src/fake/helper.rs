@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use vfioctl_helper::machine::{LaunchRequest, Launched, Launcher};
 use vfioctl_helper::state::State;
-use vfioctl_helper::{Helper, Parts, server};
+use vfioctl_helper::{AcsState, Helper, Parts, server};
 use vfioctl_scan::{SysRoot, read_boot_id};
 
 use super::folder::set_mode;
@@ -66,6 +66,7 @@ fn serve(folder: &Path) {
         kernel: Box::new(FakeKernel::of(&machine)),
         launcher: Box::new(NoQemu),
         state: State::open(&folder.join("state"), boot_id).unwrap(),
+        acs: AcsState::open(&runtime).unwrap(),
         runtime: runtime.clone(),
         qemu: "/usr/bin/qemu-system-x86_64".into(),
     }));

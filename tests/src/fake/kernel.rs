@@ -241,6 +241,7 @@ impl FakeKernel {
             }
             Step::Unbind { driver, .. } => self.unbind(driver.as_str(), &address),
             Step::Bind { driver, .. } => self.bind(driver.as_str(), &address),
+            _ => Err(libc::ENOSYS),
         }
     }
 
@@ -253,6 +254,7 @@ impl FakeKernel {
             }
             Step::Unbind { driver, .. } => format!("unbind {address} {driver}"),
             Step::Bind { driver, .. } => format!("bind {address} {driver}"),
+            _ => return,
         };
         let mut all = lines(&self.kernel("hanging"));
         all.push(line);
