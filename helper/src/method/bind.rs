@@ -27,7 +27,7 @@ pub(super) fn parse_address(text: &str) -> Result<PciAddress, MethodError> {
 
 pub(super) fn plan(session: &Session, address: &str) -> Result<io::PlanBind_Reply, MethodError> {
     let address = parse_address(address)?;
-    let plan = look_and_plan(&session.helper, address)?;
+    let plan = look_and_plan(&session.helper, address, session.peer.uid)?;
     Ok(io::PlanBind_Reply {
         members: plan
             .originals
@@ -90,7 +90,7 @@ fn try_bind(
         .into_iter()
         .collect();
     let _reservation = helper.reserve(&groups, owner)?;
-    let plan = look_and_plan(helper, address)?;
+    let plan = look_and_plan(helper, address, owner.uid)?;
     let members: Vec<PciAddress> = plan.originals.iter().map(|o| o.address).collect();
     if plan.groups != groups || seen.is_some_and(|seen| seen != members) {
         return Err(MethodError::refused(
@@ -124,7 +124,7 @@ fn grant(helper: &Helper, groups: &[GroupId], uid: u32) {
     }
 }
 
-fn look_and_plan(helper: &Helper, address: PciAddress) -> Result<BindPlan, MethodError> {
+fn look_and_plan(helper: &Helper, address: PciAddress, uid: u32) -> Result<BindPlan, MethodError> {
     let snapshot = read_snapshot(&helper.root, HostView::Required)?;
-    plan_device(helper, &snapshot, &helper.state.claims(), address)
+    plan_device(helper, &snapshot, &helper.state.claims(), address, uid)
 }

@@ -46,9 +46,4 @@ impl Looked {
             power: &self.power,
         }
     }
-
-    /// The groups that the kernel has, and what the registers say.
-    pub(crate) fn separation(&self) -> &Separation {
-        &self.separation
-    }
 }

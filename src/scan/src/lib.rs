@@ -27,7 +27,7 @@ pub use function::{
 };
 pub use holders::{Holder, read_device_nodes, read_holders};
 pub use host_use::HostView;
-pub use platform::{platform_of_host, read_platform, read_power_controls};
+pub use platform::{read_platform, read_power_controls};
 pub use process::{ProcessStat, read_boot_id, read_locked_memory_kib, read_process_stat};
 pub use root::{Root, SysRoot};
 pub use snapshot::{read_slot, read_snapshot};

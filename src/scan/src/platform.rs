@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use vfioctl_core::Answer;
-use vfioctl_core::acs::{AcsOverride, AcsParameters, Platform};
-use vfioctl_core::check::{CommandLine, Host};
+use vfioctl_core::acs::Platform;
+use vfioctl_core::check::platform;
 use vfioctl_core::pci::PciAddress;
 use vfioctl_core::plan::PowerControl;
 
@@ -19,38 +18,7 @@ pub fn read_platform(root: &SysRoot) -> Platform {
     let release = root.proc.read_text("sys/kernel/osrelease").ok().flatten();
     let tables = read_iommu_tables(root);
     let has_override = read_acs_override(root, &command_line);
-    platform_of(&command_line, release.as_deref(), &tables, has_override)
-}
-
-/// The same, of what `check` has read already.
-pub fn platform_of_host(host: &Host) -> Platform {
-    let release = host.kernel_release.as_ref().known().map(String::as_str);
-    platform_of(
-        &host.command_line,
-        release,
-        &host.iommu_tables,
-        host.has_acs_override,
-    )
-}
-
-fn platform_of(
-    command_line: &Answer<CommandLine>,
-    release: Option<&str>,
-    tables: &Answer<Vec<String>>,
-    has_override: Answer<bool>,
-) -> Platform {
-    let Answer::Known(line) = command_line else {
-        return Platform::default();
-    };
-    let honoured = line
-        .value("pcie_acs_override")
-        .filter(|_| has_override == Answer::Known(true));
-    Platform {
-        has_ivrs: matches!(tables, Answer::Known(tables) if tables.iter().any(|t| t == "IVRS")),
-        acs_override: honoured.map(AcsOverride::parse).unwrap_or_default(),
-        acs_parameters: AcsParameters::parse(line.values("pci"), release.unwrap_or_default()),
-        ..Platform::default()
-    }
+    platform(&command_line, release.as_deref(), &tables, has_override)
 }
 
 /// Whether functions may sleep when nothing uses them (`power/control`); those without such a file

@@ -1,6 +1,7 @@
 //! The command line: every verb and option, said once. Help, man pages and completions come from
 //! here, so the comments below are manual text.
 
+mod acs;
 mod vm;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use vfioctl_core::pci::PciAddress;
 use crate::completion::complete_address;
 use crate::verb::check::CheckArgs;
 
+pub(crate) use acs::AcsVerb;
 pub(crate) use vm::{Create, Logs, NetworkArgument, Stop, UefiArgument, VmVerb};
 
 /// Hands GPUs and other PCI devices to virtual machines, and takes them home again.
@@ -97,6 +99,9 @@ pub(crate) enum Verb {
         #[arg(long)]
         plan: bool,
     },
+    /// Tell and change how ports keep devices apart (Access Control Services).
+    #[command(subcommand)]
+    Acs(AcsVerb),
     /// Make virtual machines with devices, and look after them.
     #[command(subcommand)]
     Vm(VmVerb),

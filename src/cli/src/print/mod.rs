@@ -1,5 +1,6 @@
 //! Answers for people: each record as text. Goldens stand at the foot of each file.
 
+mod acs;
 mod groups;
 mod list;
 mod machine;

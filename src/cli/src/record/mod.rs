@@ -3,6 +3,7 @@
 //!
 //! Nothing here decides or prints.
 
+mod acs;
 mod claim;
 mod error;
 mod function;
@@ -12,6 +13,10 @@ mod machine;
 pub(crate) mod schema;
 mod step;
 
+pub(crate) use acs::{
+    AuditRecord, AuditedRecord, ChangeRecord, HopRecord, OpenSwitchRecord, OtherRecord, PortRecord,
+    RegroupRecord,
+};
 pub(crate) use claim::{ClaimRecord, OwnerRecord};
 pub(crate) use error::ErrorRecord;
 pub(crate) use function::{

@@ -1,5 +1,6 @@
 //! The verbs, one file each.
 
+pub(crate) mod acs;
 pub(crate) mod bind;
 pub(crate) mod check;
 pub(crate) mod groups;
@@ -28,6 +29,7 @@ pub(crate) fn run(verb: Verb, session: &mut Session<'_>) -> Done {
         Verb::Bind { device, plan } => bind::run(device.address, plan, session),
         Verb::Release { device, plan } => release::run(device.address, plan, session),
         Verb::Recover { plan } => recover::run(plan, session),
+        Verb::Acs(verb) => acs::run(verb, session),
         Verb::Vm(verb) => vm::run(verb, session),
     }
 }
