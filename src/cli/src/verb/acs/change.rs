@@ -43,7 +43,7 @@ pub(super) fn set(
     if weakened != 0 {
         session.output.say(&format!(
             "warning: without {} on {address}, devices below it can reach others past the IOMMU; \
-             'vfioctl acs restore {address}' takes it back, and a port that sleeps may",
+             'vfioctl acs restore {address}' takes it back\n",
             BitNames(weakened)
         ));
     }
