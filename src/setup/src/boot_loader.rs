@@ -241,6 +241,7 @@ fn plan_systemd_boot(facts: &Facts, vendor: Vendor, draft: &mut Draft) {
     let SystemdBoot {
         entries,
         command_line,
+        vendor_command_line,
         has_kernel_install,
         kernels,
     } = &facts.systemd_boot;
@@ -250,26 +251,30 @@ fn plan_systemd_boot(facts: &Facts, vendor: Vendor, draft: &mut Draft) {
             draft.edit(Edit::change(entry, after, said));
         }
     }
-    match (command_line, &facts.machine.command_line) {
-        (Some(file), _) => {
-            if let Some((after, said)) = edit_command_line(&file.bytes, vendor) {
-                let edit = Edit::change(file, after, said);
-                draft.edit(match has_entries {
-                    true => edit,
-                    false => edit.then(Refresh::KernelInstall),
-                });
-            }
+    if let Some(file) = command_line {
+        if let Some((after, said)) = edit_command_line(&file.bytes, vendor) {
+            let edit = Edit::change(file, after, said);
+            draft.edit(match has_entries {
+                true => edit,
+                false => edit.then(Refresh::KernelInstall),
+            });
         }
-        (None, Answer::Known(running))
-            if *has_kernel_install && entries.iter().any(|entry| is_generated(&entry.bytes)) =>
-        {
-            let line = command_line_from(running.as_str());
-            let line = edit_command_line(&line, vendor).map_or(line, |(after, _)| after);
-            let said = "the command line of the running kernel, for kernels that are installed \
-                        later";
+    } else if *has_kernel_install && entries.iter().any(|entry| is_generated(&entry.bytes)) {
+        let from = match (vendor_command_line, &facts.machine.command_line) {
+            (Some(file), _) => Some((file.bytes.clone(), file.path.as_str())),
+            (None, Answer::Known(line)) => {
+                Some((command_line_from(line.as_str()), "that of the running one"))
+            }
+            (None, Answer::CannotSee) => None,
+        };
+        // What is right already would be right for later kernels, too.
+        let edited =
+            from.and_then(|(line, from)| Some((edit_command_line(&line, vendor)?.0, from)));
+        if let Some((line, from)) = edited {
+            let said =
+                format!("the command line for kernels that are installed later, from {from}");
             draft.edit(Edit::create(paths::KERNEL_CMDLINE, line, said));
         }
-        (None, _) => {}
     }
     if draft.refreshes.contains(&Refresh::KernelInstall) && kernels.is_empty() {
         draft.by_hand.push(

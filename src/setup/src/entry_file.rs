@@ -59,13 +59,17 @@ pub(crate) fn is_linux_entry(bytes: &[u8]) -> bool {
     !values(bytes, b"linux").is_empty()
 }
 
-/// Whether `kernel-install` has written an entry; it says so in a comment.
+/// Whether `kernel-install` has written an entry: its kernel lies at `/TOKEN/VERSION/linux`
+/// (`90-loaderentry.install`). Newer ones say so in a comment, that of Debian 12 does not.
 pub(crate) fn is_generated(bytes: &[u8]) -> bool {
-    lines(bytes).any(|line| {
-        let line = bytes.get(line).unwrap_or_default();
-        line.starts_with(b"# File created by")
-            && String::from_utf8_lossy(line).contains("install.d")
-    })
+    let value = |key: &[u8]| {
+        let range = values(bytes, key).into_iter().next()?;
+        Some(bytes.get(range)?.trim_ascii())
+    };
+    let (Some(version), Some(linux)) = (value(b"version"), value(b"linux")) else {
+        return false;
+    };
+    linux.ends_with(&[b"/", version, b"/linux"].concat())
 }
 
 fn edit_regions(bytes: &[u8], regions: Vec<Range<usize>>, vendor: Vendor) -> Edited {
@@ -176,10 +180,12 @@ mod tests {
     }
 
     #[test]
-    fn kernel_install_signs_its_entries() {
-        let signed = b"# Boot Loader Specification type#1 entry\n\
-            # File created by /usr/lib/kernel/install.d/90-loaderentry.install (systemd 252)\n";
-        assert!(is_generated(signed));
-        assert!(!is_generated(b"title x\nlinux /a\n"));
+    fn entries_of_kernel_install_are_known_by_the_place_of_their_kernel() {
+        let text = b"title      Debian\nversion    6.1\noptions    a\nlinux      /id/6.1/linux\n";
+        assert!(is_generated(text));
+        assert!(!is_generated(
+            b"title x\nversion 6.1\nlinux /vmlinuz-linux\n"
+        ));
+        assert!(!is_generated(b"title x\nlinux /id/6.1/linux\n"));
     }
 }

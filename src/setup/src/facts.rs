@@ -70,6 +70,8 @@ pub(crate) struct SystemdBoot {
     pub(crate) entries: Vec<TextFile>,
     /// `/etc/kernel/cmdline`.
     pub(crate) command_line: Option<TextFile>,
+    /// `/usr/lib/kernel/cmdline`, which holds where there is no other.
+    pub(crate) vendor_command_line: Option<TextFile>,
     /// Whether there is a `kernel-install`.
     pub(crate) has_kernel_install: bool,
     /// The kernels that it can install anew.

@@ -193,6 +193,7 @@ impl Look<'_> {
         Ok(SystemdBoot {
             entries,
             command_line: self.file(paths::KERNEL_CMDLINE)?,
+            vendor_command_line: self.file("/usr/lib/kernel/cmdline")?,
             has_kernel_install: self.program(&["kernel-install"]).is_some(),
             kernels,
         })

@@ -85,8 +85,8 @@ impl Place {
         place.write("/usr/bin/kernel-install", b"");
         for version in ["6.1", "6.5"] {
             let text = format!(
-                "# File created by /usr/lib/kernel/install.d/90-loaderentry.install\n\
-                 title Debian\nversion {version}\noptions root=UUID=1 quiet\nlinux /linux\n"
+                "title      Debian\nversion    {version}\noptions    root=UUID=1 quiet\n\
+                 linux      /id/{version}/linux\n"
             );
             let path = format!("/boot/efi/loader/entries/id-{version}.conf");
             place.write(&path, text.as_bytes());

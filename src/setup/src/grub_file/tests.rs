@@ -138,3 +138,48 @@ fn what_is_not_understood_is_not_edited() {
         Err("'intel_iommu=off' is written with quotes or line ends inside".to_owned())
     );
 }
+
+/// What a shell makes of files that it sources one after the other; `None` where there is none.
+fn line_of_shell(files: &[&[u8]]) -> Option<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let mut script = String::new();
+    for (index, file) in files.iter().enumerate() {
+        std::fs::write(folder.path().join(index.to_string()), file).unwrap();
+        script += &format!(". ./{index}; ");
+    }
+    script += "printf '%s %s' \"$GRUB_CMDLINE_LINUX\" \"$GRUB_CMDLINE_LINUX_DEFAULT\"";
+    let output = std::process::Command::new("sh")
+        .args(["-c", &script])
+        .current_dir(folder.path())
+        .env_clear()
+        .output();
+    match output {
+        Ok(output) => Some(String::from_utf8(output.stdout).unwrap()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            eprintln!("SKIPPED: there is no sh here");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn a_shell_reads_the_same_before_and_after_an_edit() {
+    for text in [
+        "GRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\nGRUB_CMDLINE_LINUX='a \\b'\n",
+        "GRUB_CMDLINE_LINUX_DEFAULT=\"a \\\n b\\$c \\\"d e\\\"\" # 'x\n",
+        "GRUB_CMDLINE_LINUX_DEFAULT=a\\ b'c d'\"e\\x\"\nX='#\n' # y\n",
+        "GRUB_CMDLINE_LINUX_DEFAULT=quiet; GRUB_CMDLINE_LINUX=${GRUB_CMDLINE_LINUX}x",
+        "if true; then\n  GRUB_CMDLINE_LINUX_DEFAULT='a#b'\nfi\nY=\"$(printf \"a b\")\"",
+        "GRUB_CMDLINE_LINUX_DEFAULT=\nGRUB_CMDLINE_LINUX=\"iommu=off \\\n c\"\n",
+        "GRUB_CMDLINE_LINUX='x'\nGRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX y\"",
+    ] {
+        let after = added(&corrected(text.as_bytes()));
+        for file in [text.as_bytes(), &after] {
+            if let Some(line) = line_of_shell(&[file]) {
+                assert_eq!(line_of(&[file]), line, "{}", String::from_utf8_lossy(file));
+            }
+        }
+        assert!(line_of(&[&after]).ends_with("iommu=pt"), "{text}");
+    }
+}

@@ -147,8 +147,8 @@ fn entries_of_systemd_boot_are_edited_and_later_kernels_thought_of() {
             [
                 format!("edit /boot/efi/loader/entries/id-6.1.conf: add '{parameters}'"),
                 format!("edit /boot/efi/loader/entries/id-6.5.conf: add '{parameters}'"),
-                "write /etc/kernel/cmdline: the command line of the running kernel, for kernels \
-                 that are installed later"
+                "write /etc/kernel/cmdline: the command line for kernels that are installed later, \
+                 from that of the running one"
                     .to_owned(),
             ]
         );
@@ -158,8 +158,39 @@ fn entries_of_systemd_boot_are_edited_and_later_kernels_thought_of() {
             format!("root=UUID=1 quiet {parameters}\n")
         );
         let entry = place.read("/boot/efi/loader/entries/id-6.5.conf");
-        assert!(entry.contains(&format!("options root=UUID=1 quiet {parameters}\n")));
+        assert!(entry.contains(&format!("options    root=UUID=1 quiet {parameters}\n")));
     }
+}
+
+#[test]
+fn hand_written_entries_are_edited_and_nothing_else() {
+    for (vendor, parameters) in [(INTEL, "intel_iommu=on iommu=pt"), (AMD, "iommu=pt")] {
+        let mut place = Place::new(vendor);
+        place.boots_with("root=x");
+        place.write(
+            "/boot/loader/entries/arch.conf",
+            b"linux /vmlinuz-linux\noptions root=x",
+        );
+        place.write("/boot/loader/entries/memtest.conf", b"efi /memtest.efi\n");
+        assert_eq!(
+            steps(&place.plan()),
+            [format!(
+                "edit /boot/loader/entries/arch.conf: add '{parameters}'"
+            )]
+        );
+        set_up(&mut place);
+    }
+}
+
+#[test]
+fn the_line_of_the_vendor_is_the_one_for_later_kernels() {
+    let mut place = Place::systemd_boot(AMD);
+    place.write("/usr/lib/kernel/cmdline", b"root=LABEL=vendor iommu=off\n");
+    set_up(&mut place);
+    assert_eq!(
+        place.read("/etc/kernel/cmdline"),
+        "root=LABEL=vendor iommu=pt\n"
+    );
 }
 
 #[test]
