@@ -6,6 +6,7 @@ pub(crate) mod groups;
 pub(crate) mod list;
 pub(crate) mod recover;
 pub(crate) mod release;
+pub(crate) mod setup;
 pub(crate) mod show;
 pub(crate) mod vm;
 
@@ -28,6 +29,7 @@ pub(crate) fn run(verb: Verb, session: &mut Session<'_>) -> Done {
         Verb::Bind { device, plan } => bind::run(device.address, plan, session),
         Verb::Release { device, plan } => release::run(device.address, plan, session),
         Verb::Recover { plan } => recover::run(plan, session),
+        Verb::Setup(arguments) => setup::run(&arguments, session),
         Verb::Vm(verb) => vm::run(verb, session),
     }
 }
