@@ -31,7 +31,7 @@ pub struct Facts {
     pub(crate) modules_load: Vec<TextFile>,
     /// Files of `pam_limits`; `None` where it is not installed.
     pub(crate) limits: Option<Vec<TextFile>>,
-    pub(crate) initramfs: Initramfs,
+    pub(crate) initramfs: InitramfsWriter,
     /// Whether anything is pinned.
     pub(crate) has_pins: bool,
     /// Where our udev rules are, which the initramfs needs too.
@@ -88,7 +88,7 @@ pub(crate) struct Kernel {
 
 /// What writes the initramfs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Initramfs {
+pub(crate) enum InitramfsWriter {
     /// Debian's and Ubuntu's.
     InitramfsTools {
         /// The hook of ours, where it is there.

@@ -13,6 +13,9 @@ use crate::error::Error;
 use crate::paths;
 use crate::read::read_bounded;
 
+/// How names of temporary files end.
+pub(crate) const TEMPORARY: &str = ".vfioctl-new";
+
 /// The bytes of a file; `None` where there is none.
 ///
 /// # Errors
@@ -30,11 +33,23 @@ pub(crate) fn read_file(root: &Path, path: &str) -> Result<Option<Vec<u8>>, Erro
 /// # Errors
 /// Where it cannot be written, or a link stands in its place.
 pub(crate) fn write_file(root: &Path, path: &str, bytes: &[u8], mode: u32) -> Result<(), Error> {
-    write_at(&paths::below(root, path), bytes, mode)
-        .map_err(|error| Error::file(format!("cannot write '{path}'"), error))
+    let place = paths::below(root, path);
+    write_at(
+        &place,
+        &paths::below(root, &temporary_path(path)),
+        bytes,
+        mode,
+    )
+    .map_err(|error| Error::file(format!("cannot write '{path}'"), error))
 }
 
-fn write_at(place: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+/// Where a file is written before it takes its place; a run that is killed leaves it there.
+pub(crate) fn temporary_path(path: &str) -> String {
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    format!("{folder}/.{name}{TEMPORARY}")
+}
+
+fn write_at(place: &Path, temporary: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let like = match fs::symlink_metadata(place) {
         Ok(like) if like.is_file() => Some(like),
         // A rename would put a file in the place of the link, and leave its target as it was.
@@ -45,23 +60,19 @@ fn write_at(place: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         Err(error) if error.kind() == IoKind::NotFound => None,
         Err(error) => return Err(error),
     };
-    let (Some(folder), Some(name)) = (place.parent(), place.file_name()) else {
+    let Some(folder) = place.parent() else {
         return Err(IoKind::InvalidInput.into());
     };
-    let mut temporary = std::ffi::OsString::from(".");
-    temporary.push(name);
-    temporary.push(".vfioctl-new");
-    let temporary = folder.join(temporary);
     // One that an earlier run left when it was killed.
-    match fs::remove_file(&temporary) {
+    match fs::remove_file(temporary) {
         Err(error) if error.kind() != IoKind::NotFound => return Err(error),
         _ => {}
     }
-    let written = write_new(&temporary, bytes, mode, like.as_ref())
-        .and_then(|()| fs::rename(&temporary, place));
+    let written = write_new(temporary, bytes, mode, like.as_ref())
+        .and_then(|()| fs::rename(temporary, place));
     if let Err(error) = written {
         // The first error is the one that is told.
-        let _ = fs::remove_file(&temporary);
+        let _ = fs::remove_file(temporary);
         return Err(error);
     }
     File::open(folder)?.sync_all()

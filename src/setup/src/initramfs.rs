@@ -6,7 +6,7 @@
 //! harm.
 
 use crate::edit::Edit;
-use crate::facts::{Facts, Initramfs, Refresh};
+use crate::facts::{Facts, InitramfsWriter, Refresh};
 use crate::paths;
 use crate::plan::Draft;
 
@@ -33,7 +33,7 @@ pub(crate) fn plan_initramfs(facts: &Facts, draft: &mut Draft) {
         return;
     };
     match &facts.initramfs {
-        Initramfs::InitramfsTools {
+        InitramfsWriter::InitramfsTools {
             hook,
             modules,
             named,
@@ -52,7 +52,7 @@ pub(crate) fn plan_initramfs(facts: &Facts, draft: &mut Draft) {
                 draft.edit(edit.then(Refresh::Initramfs));
             }
         }
-        Initramfs::Dracut { conf } => {
+        InitramfsWriter::Dracut { conf } => {
             let why = "pinned devices are to be held before a driver in the initramfs takes them; \
                        whether one is in it cannot be decided from here, and without one this does \
                        no harm";
@@ -61,7 +61,7 @@ pub(crate) fn plan_initramfs(facts: &Facts, draft: &mut Draft) {
                 draft.edit(edit.then(Refresh::Initramfs));
             }
         }
-        Initramfs::Unknown => draft.notes.push(format!(
+        InitramfsWriter::Unknown => draft.notes.push(format!(
             "devices are pinned, and what writes the initramfs here is not known: where it holds \
              a driver of GPUs, put {rules}, {}/ and the module vfio-pci into it",
             paths::PINNED

@@ -144,13 +144,13 @@ pub(crate) fn refresh_commands(facts: &Facts, refresh: Refresh) -> Vec<Command> 
             facts.systemd_boot.kernels.iter().map(install).collect()
         }
         Refresh::Initramfs => match facts.initramfs {
-            crate::facts::Initramfs::InitramfsTools { .. } => {
+            crate::facts::InitramfsWriter::InitramfsTools { .. } => {
                 vec![words(&["update-initramfs", "-u", "-k", "all"])]
             }
-            crate::facts::Initramfs::Dracut { .. } => {
+            crate::facts::InitramfsWriter::Dracut { .. } => {
                 vec![words(&["dracut", "--force", "--regenerate-all"])]
             }
-            crate::facts::Initramfs::Unknown => Vec::new(),
+            crate::facts::InitramfsWriter::Unknown => Vec::new(),
         },
     };
     each.into_iter().map(|words| Command { words }).collect()

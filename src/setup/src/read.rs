@@ -12,7 +12,7 @@ use rustix::fs::{Mode, OFlags};
 use vfioctl_core::Answer;
 
 use crate::error::Error;
-use crate::facts::{Facts, Grub, Initramfs, Kernel, Machine, Refresh, SystemdBoot, TextFile};
+use crate::facts::{Facts, Grub, InitramfsWriter, Kernel, Machine, Refresh, SystemdBoot, TextFile};
 use crate::limits::{MAX_FILE_BYTES, MAX_FILES};
 use crate::paths;
 use crate::record::Record;
@@ -208,31 +208,32 @@ impl Look<'_> {
         Ok(Some(files))
     }
 
-    fn initramfs(&mut self) -> Result<Initramfs, Error> {
+    fn initramfs(&mut self) -> Result<InitramfsWriter, Error> {
         if self.is_there("/etc/initramfs-tools") && self.program(&["update-initramfs"]).is_some() {
             return self.initramfs_tools();
         }
         if self.program(&["dracut"]).is_some() {
             let conf = self.file(paths::DRACUT_CONF)?;
-            return Ok(Initramfs::Dracut { conf });
+            return Ok(InitramfsWriter::Dracut { conf });
         }
-        Ok(Initramfs::Unknown)
+        Ok(InitramfsWriter::Unknown)
     }
 
-    fn initramfs_tools(&mut self) -> Result<Initramfs, Error> {
+    fn initramfs_tools(&mut self) -> Result<InitramfsWriter, Error> {
         let mut files = Vec::from_iter(self.file("/etc/initramfs-tools/initramfs.conf")?);
         files.extend(self.files("/etc/initramfs-tools/conf.d", "")?);
         let settings: Vec<String> = files.iter().flat_map(lines).collect();
         let value = |name: &str| {
-            let values = settings.iter().filter_map(|line| line.strip_prefix(name));
-            values.last().map(|value| value.trim_matches(['"', '\'']))
+            let mut values = settings.iter().filter_map(|line| line.strip_prefix(name));
+            let last = values.next_back();
+            last.map(|value| value.trim_matches(['"', '\'']))
         };
         let named = self.file("/etc/initramfs-tools/modules")?;
         let named = named.iter().flat_map(lines).filter_map(|line| {
             let word = line.split_whitespace().next()?;
             (!word.starts_with('#')).then(|| word.to_owned())
         });
-        Ok(Initramfs::InitramfsTools {
+        Ok(InitramfsWriter::InitramfsTools {
             modules: value("MODULES=").map(str::to_owned),
             named: named.collect(),
             has_splash: self.is_there("/usr/share/initramfs-tools/hooks/plymouth")

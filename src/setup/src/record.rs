@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 use crate::edit::Edit;
 use crate::error::{Error, ErrorKind};
 use crate::facts::Refresh;
-use crate::file::{read_file, remove_file, write_file};
+use crate::file::{TEMPORARY, read_file, remove_file, write_file};
+use crate::limits::MAX_FILES;
 use crate::paths;
 
 /// Version of the file.
@@ -231,14 +232,24 @@ impl RecordFolder {
             return Ok(());
         }
         remove_file(&self.root, paths::RECORD)?;
-        match fs::remove_dir(paths::below(&self.root, paths::STATE_FOLDER)) {
+        let place = paths::below(&self.root, paths::STATE_FOLDER);
+        let at = |error| Error::file(format!("cannot remove '{}'", paths::STATE_FOLDER), error);
+        // Copies that a run has left which was killed before they were on record, or after.
+        for entry in fs::read_dir(&place).map_err(at)?.take(MAX_FILES) {
+            let name = entry.map_err(at)?.file_name();
+            let name = name.to_string_lossy();
+            if [".before", ".after", TEMPORARY]
+                .iter()
+                .any(|end| name.ends_with(end))
+            {
+                remove_file(&self.root, &format!("{}/{name}", paths::STATE_FOLDER))?;
+            }
+        }
+        match fs::remove_dir(place) {
             Ok(()) => Ok(()),
             // What somebody has put beside it is not ours.
             Err(error) if error.kind() == IoKind::DirectoryNotEmpty => Ok(()),
-            Err(error) => Err(Error::file(
-                format!("cannot remove '{}'", paths::STATE_FOLDER),
-                error,
-            )),
+            Err(error) => Err(at(error)),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::apply::{expect_unchanged, run_commands};
 use crate::error::Error;
 use crate::facts::{Facts, Refresh};
-use crate::file::{read_file, remove_file, write_file};
+use crate::file::{read_file, remove_file, temporary_path, write_file};
 use crate::paths;
 use crate::plan::{Command, refresh_commands};
 use crate::program::RunProgram;
@@ -28,6 +28,8 @@ pub struct UndoPlan {
     pub reboot: bool,
     /// Entries of the record whose files are as they were already.
     done: Vec<u32>,
+    /// Every file on record.
+    paths: BTreeSet<String>,
     folders: Vec<String>,
 }
 
@@ -128,6 +130,12 @@ pub fn plan_undo(root: &Path, facts: &Facts) -> Result<UndoPlan, Error> {
         commands,
         left,
         done,
+        paths: folder
+            .record
+            .entries
+            .iter()
+            .map(|entry| entry.path.clone())
+            .collect(),
         folders: folder.record.folders,
     })
 }
@@ -142,10 +150,15 @@ pub fn apply_undo(
     programs: &mut dyn RunProgram,
     tell: &mut dyn FnMut(&str),
 ) -> Result<(), Error> {
-    if plan.is_empty() {
+    // An empty plan beside a folder is what is left of a run that was killed at its very end.
+    if plan.is_empty() && !paths::below(root, paths::STATE_FOLDER).exists() {
         return Ok(());
     }
     let mut folder = RecordFolder::open(root)?;
+    // While they are on record still: nothing knows of them after that.
+    for path in &plan.paths {
+        remove_file(root, &temporary_path(path))?;
+    }
     for step in &plan.steps {
         tell(&step.text());
         expect_unchanged(root, &step.path, Some(&step.now))?;

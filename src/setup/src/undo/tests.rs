@@ -194,3 +194,21 @@ fn a_crash_between_the_record_and_the_file_is_gone_over_by_the_next_setup() {
     assert_eq!(place.undo().unwrap(), Vec::<String>::new());
     assert_eq!(place.tree(), before);
 }
+
+#[test]
+fn what_a_killed_run_left_half_written_goes_too() {
+    let mut place = Place::debian("AuthenticAMD");
+    let before = place.tree();
+    let plan = place.plan();
+    let mut folder = RecordFolder::open(place.root()).unwrap();
+    folder
+        .note(&plan.edits[0], vec!["/etc/default/grub.d".to_owned()])
+        .unwrap();
+    drop(folder);
+    place.write("/etc/default/grub.d/.vfioctl.cfg.vfioctl-new", b"half");
+    place.write("/var/lib/vfioctl/setup/.record.json.vfioctl-new", b"half");
+    place.write("/var/lib/vfioctl/setup/2.after", b"not on record");
+    assert_eq!(place.undo().unwrap(), Vec::<String>::new());
+    assert_eq!(place.tree(), before);
+    assert!(!paths::below(place.root(), paths::STATE_FOLDER).exists());
+}
