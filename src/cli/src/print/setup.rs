@@ -45,7 +45,8 @@ impl SetupRecord {
         for (index, step) in self.steps.iter().enumerate() {
             let _ = writeln!(text, "  {}. {}", index + 1, plain(&step.text));
             for line in &step.lines {
-                let _ = writeln!(text, "       {}", shortened(&plain(line), LINE));
+                let line = line.replace('\t', "    ");
+                let _ = writeln!(text, "       {}", shortened(&plain(&line), LINE));
             }
         }
         text.push_str(&self.remarks());
@@ -75,6 +76,11 @@ impl SetupRecord {
         text
     }
 
+    /// Whether a reboot now would be too early.
+    fn is_something_left(&self) -> bool {
+        self.planned && !self.steps.is_empty() || !self.by_hand.is_empty()
+    }
+
     /// Whether the machine has to start again. Everything is waited for that is not in effect, also
     /// what an earlier call has set up.
     fn reboot_text(&self) -> String {
@@ -83,7 +89,7 @@ impl SetupRecord {
             (Some(true), true) => {
                 "the running kernel keeps its parameters until the machine is started again\n"
             }
-            (Some(true), false) if self.planned && !self.steps.is_empty() => {
+            (Some(true), false) if self.is_something_left() => {
                 "after that the machine has to be started again\n"
             }
             (Some(true), false) => {
@@ -124,7 +130,7 @@ mod tests {
                     verb: SetupVerb::Write,
                     path: Some("/etc/x".to_owned()),
                     command: None,
-                    lines: vec!["+ a\u{1b}b".to_owned()],
+                    lines: vec!["+ \ta\u{1b}b".to_owned()],
                     text: "write /etc/x: add 'a'".to_owned(),
                 },
                 SetupStepRecord {
@@ -147,7 +153,7 @@ mod tests {
         assert_eq!(
             record(true).text(),
             "boot loader: GRUB (there is an /etc/default/grub)\nby these steps\n  \
-             1. write /etc/x: add 'a'\n       + a\\u{1b}b\n  2. run update-grub\nnote: it rains\n\
+             1. write /etc/x: add 'a'\n       +     a\\u{1b}b\n  2. run update-grub\nnote: it rains\n\
              nothing was changed\nafter that the machine has to be started again\n"
         );
         assert_answer("setup", &record(true));
@@ -187,6 +193,12 @@ mod tests {
             "by hand: add it\nwhether the machine has to be started again cannot be seen\n"
         );
         assert_answer("setup", &record);
+        record.reboot = Some(true);
+        record.planned = false;
+        assert_eq!(
+            record.text(),
+            "by hand: add it\nafter that the machine has to be started again\n"
+        );
     }
 
     #[test]
