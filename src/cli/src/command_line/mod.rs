@@ -12,6 +12,7 @@ use vfioctl_core::pci::PciAddress;
 
 use crate::completion::complete_address;
 use crate::verb::check::CheckArgs;
+use crate::verb::setup::SetupArgs;
 
 pub(crate) use acs::AcsVerb;
 pub(crate) use vm::{Create, Logs, NetworkArgument, Stop, UefiArgument, VmVerb};
@@ -102,6 +103,13 @@ pub(crate) enum Verb {
     /// Tell and change how ports keep devices apart (Access Control Services).
     #[command(subcommand)]
     Acs(AcsVerb),
+    /// Set this machine up to give devices away; what 'check' asks for, as far as files can do it.
+    ///
+    /// That is the kernel command line (GRUB, systemd-boot, kernel-install), the modules at boot,
+    /// the initramfs where devices are pinned, and the limit of locked memory. Shows the steps and
+    /// asks before it takes them. What is right already stays untouched; what is edited can be
+    /// brought back with '--undo'. Wants root; '--plan' does not.
+    Setup(SetupArgs),
     /// Make virtual machines with devices, and look after them.
     #[command(subcommand)]
     Vm(VmVerb),

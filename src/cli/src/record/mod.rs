@@ -11,6 +11,7 @@ mod group;
 mod machine;
 #[cfg(test)]
 pub(crate) mod schema;
+mod setup;
 mod step;
 
 pub(crate) use acs::{
@@ -32,6 +33,9 @@ pub(crate) use machine::{DiskRecord, UefiRecord};
 pub(crate) use machine::{
     MachinePlanRecord, MachineRecord, MachinesRecord, RemovedRecord, SpecRecord, VmRecord,
 };
+pub(crate) use setup::{BootLoaderKind, BootLoaderRecord, SetupRecord};
+#[cfg(test)]
+pub(crate) use setup::{SetupStepRecord, SetupVerb};
 #[cfg(test)]
 pub(crate) use step::StepVerb;
 pub(crate) use step::{BindRecord, RecoverRecord, RecoveredRecord, ReleaseRecord, StepRecord};

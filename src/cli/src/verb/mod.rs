@@ -7,6 +7,7 @@ pub(crate) mod groups;
 pub(crate) mod list;
 pub(crate) mod recover;
 pub(crate) mod release;
+pub(crate) mod setup;
 pub(crate) mod show;
 pub(crate) mod vm;
 
@@ -30,6 +31,7 @@ pub(crate) fn run(verb: Verb, session: &mut Session<'_>) -> Done {
         Verb::Release { device, plan } => release::run(device.address, plan, session),
         Verb::Recover { plan } => recover::run(plan, session),
         Verb::Acs(verb) => acs::run(verb, session),
+        Verb::Setup(arguments) => setup::run(&arguments, session),
         Verb::Vm(verb) => vm::run(verb, session),
     }
 }

@@ -180,6 +180,11 @@ impl CommandLine {
         Self(text.into())
     }
 
+    /// The whole line.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// The value of the last occurrence of a parameter, as the kernel takes it; a parameter
     /// without `=` has an empty value.
     pub fn value(&self, name: &str) -> Option<&str> {
