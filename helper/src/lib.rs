@@ -7,7 +7,9 @@
 #![deny(unsafe_code)]
 
 pub mod apply;
+mod at_boot;
 mod audit;
+mod configuration;
 mod error;
 mod helper;
 pub mod kernel;

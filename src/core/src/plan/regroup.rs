@@ -165,6 +165,26 @@ impl Regrouping<'_> {
         self.plan(&controls, cycles, Some(PowerControl::On))
     }
 
+    /// Plans to switch on every bit that some ports offer, and to group anew what is below those
+    /// that change.
+    ///
+    /// # Errors
+    /// Where one of them is no port with ACS, or something below one cannot be removed.
+    pub fn plan_ports(&self, ports: &[PciAddress]) -> Result<RegroupPlan, Refusal> {
+        let mut controls = BTreeMap::new();
+        let mut cycles = Vec::new();
+        for port in ports {
+            let Some(acs) = self.function(*port)?.acs.known().flatten() else {
+                return Err(Refusal::NoAcsCapability(*port));
+            };
+            if acs.missing() != 0 {
+                controls.insert(*port, acs.enabled().control());
+                cycles.extend(self.slots_below(*port));
+            }
+        }
+        self.plan(&controls, cycles, Some(PowerControl::On))
+    }
+
     /// Plans to bring ports back to what they were, and to group anew what was grouped anew.
     ///
     /// # Errors
