@@ -201,9 +201,7 @@ impl Separation {
 
     /// Whether a function isolates, and why; `None` where there is no such function.
     pub fn isolation(&self, address: PciAddress) -> Option<Isolation> {
-        self.isolations
-            .get(self.topology.index(address)?)
-            .copied()
+        self.isolations.get(self.topology.index(address)?).copied()
     }
 
     /// Everything about one device; `None` where there is no such function.
