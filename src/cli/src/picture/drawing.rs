@@ -19,6 +19,7 @@ use super::svg::Svg;
 const MARGIN: i32 = 28;
 const LEAST_WIDTH: i32 = 940;
 const HEAD: i32 = 92;
+const HEADLINE_LINE: i32 = 22;
 const LEGEND_LINE: i32 = 24;
 const TEXT_LINE: i32 = 19;
 
@@ -53,7 +54,10 @@ impl Drawing<'_> {
         let width = self.layout.width.max(LEAST_WIDTH) + 2 * MARGIN;
         let keys = self.place_keys(width);
         let notes: Vec<String> = self.notes();
-        let head = HEAD + i32::try_from(notes.len()).unwrap_or(0) * TEXT_LINE;
+        let wide = usize::try_from((width - 2 * MARGIN) * 10 / 112).unwrap_or(80);
+        let headline = wrapped(&self.sentences.headline, wide);
+        let lower = (i32::try_from(headline.len()).unwrap_or(1) - 1) * HEADLINE_LINE;
+        let head = HEAD + lower + i32::try_from(notes.len()).unwrap_or(0) * TEXT_LINE;
         let legend = keys.last().map_or(0, |(_, (_, y), _)| y + LEGEND_LINE);
         let tree = head + legend + 12;
         let characters = usize::try_from((width - 2 * MARGIN - 14) * 10 / 76).unwrap_or(80);
@@ -90,14 +94,12 @@ impl Drawing<'_> {
             "fill=\"#ffffff\"",
         );
         svg.text((MARGIN, 42), "title", palette::INK, self.title());
-        svg.text(
-            (MARGIN, 70),
-            "headline",
-            palette::INK,
-            &self.sentences.headline,
-        );
+        for (number, line) in (0..).zip(&headline) {
+            let y = 70 + number * HEADLINE_LINE;
+            svg.text((MARGIN, y), "headline", palette::INK, line);
+        }
         for (number, note) in (0..).zip(&notes) {
-            let y = 92 + number * TEXT_LINE;
+            let y = 92 + lower + number * TEXT_LINE;
             svg.text((MARGIN, y), "note", palette::FAINT, note);
         }
         for (key, (x, y), text) in &keys {
@@ -405,7 +407,7 @@ impl Drawing<'_> {
                 &fitted(&driver, most, 66),
             );
             let line = rect.y + 34;
-            let used = uses.as_ref().map_or(0, |uses| text_width(uses, 68) + 24);
+            let used = uses.as_ref().map_or(0, |uses| text_width(uses, 80) + 24);
             svg.text(
                 (x, line),
                 "plain",
@@ -418,7 +420,7 @@ impl Drawing<'_> {
 
     fn draw_uses(&self, svg: &mut Svg, uses: Option<String>, rect: Rect, line: i32) {
         if let Some(uses) = uses {
-            let left = rect.right() - 9 - text_width(&uses, 68);
+            let left = rect.right() - 9 - text_width(&uses, 80);
             draw_home(svg, (left - 16, line));
             svg.text((left, line), "label", palette::INK, &uses);
         }

@@ -96,8 +96,12 @@ impl Grouping {
                 GroupKind::Shared => palette::SHARED,
                 GroupKind::Plain => palette::QUIET,
             };
+            // What the kernel keeps together it does not call separate; and a large group would
+            // be looked through once for each member.
+            let is_apart = is_predicted || devices <= 1;
             let lie = addresses
                 .iter()
+                .filter(|_| is_apart)
                 .filter_map(|address| find_lie(separation, partition, *address, is_predicted))
                 .max();
             groups.push(Group {

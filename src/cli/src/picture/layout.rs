@@ -24,7 +24,7 @@ const BLOCK_GAP: i32 = 34;
 const GAPS: [i32; 3] = [8, 16, 26];
 /// Room for the name of an island.
 const LABEL: i32 = 17;
-const PORT: (i32, i32) = (176, 42);
+const PORT: (i32, i32) = (222, 42);
 const DEVICE: (i32, i32) = (282, 42);
 const GPU: (i32, i32) = (282, 60);
 const CHIP: (i32, i32) = (218, 24);

@@ -1,10 +1,10 @@
 //! The sentences: what the machine comes to, and for each GPU that is tied down, who is to blame
 //! and what helps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use vfioctl_core::Snapshot;
-use vfioctl_core::iommu::{Decision, Explanation, Separation, Verdict, predict};
+use vfioctl_core::iommu::{Blocker, Decision, Explanation, Separation, Verdict, predict};
 use vfioctl_core::pci::PciAddress;
 
 use super::caption::{Addresses, blocked_words};
@@ -41,6 +41,7 @@ pub(super) fn find_sentences(
         .collect();
     let address = |index: &Index| forest.node(*index).map(|node| node.function.address);
     let mut each = Vec::new();
+    let mut named = BTreeSet::new();
     for group in &grouping.groups {
         let gpus = slots(
             group.members.iter().filter(|index| is_gpu(forest, **index)),
@@ -72,12 +73,22 @@ pub(super) fn find_sentences(
                 addresses.list(&gpus, NAMED),
             );
             if let Some(explanation) = explanations.get(first) {
-                text.push_str(&blame(addresses, explanation));
+                let mut blockers: Vec<Blocker> = gpus
+                    .iter()
+                    .filter_map(|gpu| explanations.get(gpu))
+                    .flat_map(|explanation| explanation.blockers.iter().copied())
+                    .collect();
+                blockers.sort_by_key(|blocker| blocker.address);
+                blockers.dedup();
+                text.push_str(&blame(addresses, explanation, &blockers));
             }
             each.push(text);
         }
-        if let Some(lie) = group.lie {
-            each.push(lie_sentence(separation, addresses, group, &gpus, lie));
+        // The devices of a switch are named with the first of them.
+        if let Some(lie) = group.lie
+            && !named.contains(&(lie, *first))
+        {
+            each.push(lie_sentence(separation, addresses, &gpus, lie, &mut named));
         }
     }
     let free: Vec<PciAddress> = forest
@@ -99,11 +110,10 @@ pub(super) fn find_sentences(
     }
 }
 
-fn blame(addresses: Addresses, explanation: &Explanation) -> String {
+fn blame(addresses: Addresses, explanation: &Explanation, blockers: &[Blocker]) -> String {
     let who = match explanation.decision {
         Decision::Bridge(..) => {
-            let ports: Vec<String> = explanation
-                .blockers
+            let mut ports: Vec<String> = blockers
                 .iter()
                 .take(NAMED)
                 .map(|blocker| {
@@ -111,6 +121,10 @@ fn blame(addresses: Addresses, explanation: &Explanation) -> String {
                     format!("{} ({why})", addresses.text(blocker.address))
                 })
                 .collect();
+            let left = blockers.len().saturating_sub(NAMED);
+            if left > 0 {
+                ports.push(format!("and {left} more"));
+            }
             format!(" To blame: {}.", ports.join(", "))
         }
         Decision::Alone => {
@@ -137,9 +151,9 @@ fn blame(addresses: Addresses, explanation: &Explanation) -> String {
 fn lie_sentence(
     separation: &Separation,
     addresses: Addresses,
-    group: &Group,
     gpus: &[PciAddress],
     lie: Verdict,
+    named: &mut BTreeSet<(Verdict, PciAddress)>,
 ) -> String {
     let audit = gpus.first().and_then(|gpu| separation.audit(*gpu));
     let mut partners = audit.map_or_else(Vec::new, |audit| match lie {
@@ -147,6 +161,7 @@ fn lie_sentence(
         _ => audit.register_partners,
     });
     partners.retain(|at| at.function() == 0);
+    named.extend(partners.iter().map(|at| (lie, *at)));
     let reach = if partners.is_empty() {
         String::new()
     } else {
@@ -162,8 +177,7 @@ fn lie_sentence(
         _ => "are separated by the kernel, and no register that can be seen says why",
     };
     format!(
-        "Group {}: {}{reach} {why}. Give them to one owner only.",
-        group.name,
+        "In name only: {}{reach} {why}. Give them to one owner only.",
         addresses.list(gpus, NAMED)
     )
 }
@@ -208,7 +222,11 @@ fn headline(forest: &Forest<'_>, grouping: &Grouping, free: usize) -> String {
         (free, "is covered by no IOMMU", "are covered by no IOMMU"),
     ] {
         if number > 0 {
-            clauses.push(format!("{number} {}", if number == 1 { one } else { many }));
+            let many_or_one = if number == 1 { one } else { many };
+            clauses.push(match number == all {
+                true if all > 1 => format!("all {many_or_one}"),
+                _ => format!("{number} {many_or_one}"),
+            });
         }
     }
     let gpus = if all == 1 { "1 GPU" } else { "GPUs" };
