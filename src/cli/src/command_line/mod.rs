@@ -6,7 +6,7 @@ mod vm;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::engine::ArgValueCompleter;
 use vfioctl_core::pci::PciAddress;
 
@@ -74,6 +74,10 @@ pub(crate) enum Verb {
         /// Draw the tree of bridges and what hangs below them.
         #[arg(long)]
         tree: bool,
+        /// Draw the tree as a picture, with groups as islands, into this file; '-' is standard
+        /// output.
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "tree")]
+        svg: Option<PathBuf>,
     },
     /// Take a device from its drivers and give it to vfio-pci, with all that goes with it.
     ///

@@ -5,6 +5,7 @@ pub(crate) mod bind;
 pub(crate) mod check;
 pub(crate) mod groups;
 pub(crate) mod list;
+mod picture;
 pub(crate) mod recover;
 pub(crate) mod release;
 pub(crate) mod setup;
@@ -26,7 +27,10 @@ pub(crate) fn run(verb: Verb, session: &mut Session<'_>) -> Done {
         Verb::Check(arguments) => fitness::run(&arguments, session),
         Verb::List { all } => list::run(all, session),
         Verb::Show { device } => show::run(device.address, session),
-        Verb::Groups { tree } => groups::run(tree, session),
+        Verb::Groups {
+            svg: Some(file), ..
+        } => picture::run(&file, session),
+        Verb::Groups { tree, svg: None } => groups::run(tree, session),
         Verb::Bind { device, plan } => bind::run(device.address, plan, session),
         Verb::Release { device, plan } => release::run(device.address, plan, session),
         Verb::Recover { plan } => recover::run(plan, session),

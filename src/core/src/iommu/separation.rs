@@ -127,7 +127,18 @@ pub struct OpenSwitch {
 impl Separation {
     /// Looks at a machine.
     pub fn of(snapshot: &Snapshot, platform: &Platform) -> Self {
-        let topology = Topology::of(snapshot);
+        Self::of_topology(Topology::of(snapshot), platform)
+    }
+
+    /// The same machine with the registers that a boot with its IOMMU on leaves: for a machine
+    /// that has no groups yet.
+    #[must_use]
+    pub fn at_boot(&self) -> Self {
+        let topology = self.topology.at_boot(&self.platform.acs_parameters);
+        Self::of_topology(topology, &self.platform)
+    }
+
+    fn of_topology(topology: Topology, platform: &Platform) -> Self {
         let simulation = Simulation::boot(&topology, platform, Hidden::Joins);
         let registers = Partition::new(simulation.groups());
         let isolations = (0..topology.len())
@@ -186,6 +197,11 @@ impl Separation {
     /// Whether the kernel groups at all.
     pub fn has_kernel_groups(&self) -> bool {
         !self.kernel.groups().is_empty()
+    }
+
+    /// Whether a function isolates, and why; `None` where there is no such function.
+    pub fn isolation(&self, address: PciAddress) -> Option<Isolation> {
+        self.isolations.get(self.topology.index(address)?).copied()
     }
 
     /// Everything about one device; `None` where there is no such function.
