@@ -149,7 +149,7 @@ fn switch(lab: &LabWorld) {
     let before = picture(lab);
     lab.vfioctl(
         User::Alice,
-        &["acs", "set", ROOT_PORT, "--regroup", "--", "-rr,-cr"],
+        &["acs", "set", ROOT_PORT, "-rr,-cr"],
     )
     .done();
     assert!(shares(lab, LEFT, RIGHT));
@@ -200,18 +200,18 @@ fn needed(lab: &LabWorld) {
     let before = picture(lab);
     // The disk under /srv, and the card with the default route.
     for port in ["00:08.0", "00:08.1"] {
-        let words = ["acs", "set", port, "--regroup", "--", "-rr"];
+        let words = ["acs", "set", port, "-rr"];
         lab.vfioctl(User::Alice, &words).fails(1, "NeededByHost");
     }
     lab.vfioctl(User::Bob, &["bind", SECOND]).done();
-    let words = ["acs", "set", "00:04.1", "--regroup", "--", "-rr"];
+    let words = ["acs", "set", "00:04.1", "-rr"];
     lab.vfioctl(User::Alice, &words).fails(1, "Claimed");
     lab.vfioctl(User::Bob, &["release", SECOND]).done();
     assert_same(&picture(lab), &before, "after refusals");
 }
 
 fn reduced(lab: &LabWorld) {
-    let clear = |user, port: &str| lab.vfioctl(user, &["acs", "set", port, "--", "-rr,-cr"]);
+    let clear = |user, port: &str| lab.vfioctl(user, &["acs", "set", port, "-rr,-cr"]);
     clear(User::Alice, "00:04.0").done();
     lab.vfioctl(User::Alice, &["bind", GPU]).done();
     // Without the second port they would share; alice has the one, so nobody may do that.
