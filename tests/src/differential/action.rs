@@ -171,9 +171,28 @@ impl Choice<'_> {
             }
         }
         for at in targets {
+            self.end_virtual_functions_below(at);
             self.steps.push(Step::Remove(at));
             self.gone.insert(at);
         }
+    }
+
+    /// Drivers of physical functions end the virtual ones when they are unbound, before a removal.
+    /// The machine's stub does not, and they would stay without a physical function.
+    fn end_virtual_functions_below(&mut self, at: PciAddress) {
+        let snapshot = &self.now.snapshot;
+        let physical: BTreeSet<PciAddress> = snapshot
+            .functions
+            .values()
+            .filter_map(|function| match function.sriov {
+                SriovRole::Virtual { physical } => Some(physical),
+                _ => None,
+            })
+            .filter(|physical| path(snapshot, *physical).any(|above| above == at))
+            .filter(|physical| !self.is_gone(*physical))
+            .collect();
+        let end = |physical| Step::VirtualFunctions { physical, count: 0 };
+        self.steps.extend(physical.into_iter().map(end));
     }
 
     fn is_gone(&self, at: PciAddress) -> bool {

@@ -139,29 +139,29 @@ impl Run {
         let mut from_boot = Start::of(&boot.snapshot);
         let mut from_before = from_boot.clone();
         let mut before = boot;
-        let mut all_steps = Vec::new();
+        let mut all_steps: Vec<Step> = Vec::new();
         for number in 1..=random.between(2, 4) {
             let steps = choose_action(&mut random, &before, &from_before.absent);
-            all_steps.extend_from_slice(&steps);
-            let mut forecasts = [
-                (
-                    "from the machine before",
-                    from_before.forecast(&steps, &self.platform),
-                ),
-                (
-                    "from the boot",
-                    from_boot.forecast(&all_steps, &self.platform),
-                ),
-            ];
-            self.take(&steps)?;
+            let forecast = |before: &Start, boot: &Start, steps: &[Step], platform: &Platform| {
+                let since_boot = [all_steps.as_slice(), steps].concat();
+                let from_before = before.forecast(steps, platform);
+                let from_boot = boot.forecast(&since_boot, platform);
+                [
+                    ("from the machine before", from_before),
+                    ("from the boot", from_boot),
+                ]
+            };
+            let mut forecasts = forecast(&from_before, &from_boot, &steps, &self.platform);
+            let is_about_functions = |step: &Step| matches!(step, Step::VirtualFunctions { .. });
+            let has_virtual_functions = steps.iter().any(is_about_functions);
+            let steps = self.take(steps)?;
             let after = self.guest.look()?;
-            let makes_functions = |step: &Step| matches!(step, Step::VirtualFunctions { .. });
-            if steps.iter().any(makes_functions) {
+            if has_virtual_functions {
                 from_before.learn_virtual_functions(&after.snapshot);
                 from_boot.learn_virtual_functions(&after.snapshot);
-                forecasts[0].1 = from_before.forecast(&steps, &self.platform);
-                forecasts[1].1 = from_boot.forecast(&all_steps, &self.platform);
+                forecasts = forecast(&from_before, &from_boot, &steps, &self.platform);
             }
+            all_steps.extend_from_slice(&steps);
             let real = Forecast {
                 groups: groups_of(&after.snapshot),
                 registers: registers_of(&after.snapshot),
@@ -196,17 +196,30 @@ impl Run {
         Ok(())
     }
 
-    fn take(&mut self, steps: &[Step]) -> Result<()> {
-        for step in steps {
-            self.guest.ask(&step.to_string())?;
-            if let Step::Rescan(_) = step {
-                self.guest.ask("awake")?;
-            }
-            if let Step::VirtualFunctions { count, .. } = step {
-                self.report.virtual_functions += count;
+    /// Takes the steps, and returns those that could be taken: virtual functions need room.
+    fn take(&mut self, mut steps: Vec<Step>) -> Result<Vec<Step>> {
+        let mut refused = Vec::new();
+        for step in &steps {
+            let request = step.to_string();
+            match step {
+                Step::VirtualFunctions { count, .. } => {
+                    if self.guest.ask_for_virtual_functions(&request)? {
+                        self.report.virtual_functions += count;
+                    } else {
+                        refused.push(*step);
+                    }
+                }
+                Step::Rescan(_) => {
+                    self.guest.ask(&request)?;
+                    self.guest.ask("awake")?;
+                }
+                Step::SetAcs { .. } | Step::Remove(_) => {
+                    self.guest.ask(&request)?;
+                }
             }
         }
-        Ok(())
+        steps.retain(|step| !refused.contains(step));
+        Ok(steps)
     }
 
     /// Keeps a difference.

@@ -127,7 +127,8 @@ impl<'a> Simulation<'a> {
             return;
         };
         let mut gone = self.topology.subtree(index);
-        // Virtual functions go with their physical one, and do not come back by themselves.
+        // Virtual functions go with their physical one, as its driver ends them when it is unbound
+        // (`pci-pf-stub` alone does not), and do not come back by themselves.
         let virtual_functions =
             self.topology
                 .nodes()
