@@ -1,10 +1,14 @@
 //! What `tests/lab/build` has built: kernel, disks and guest program, in a folder of the cache.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 
 use super::error::{Error, Result, Wrap};
+
+/// Which kernel is wanted: `tests/lab/build` takes it from there too.
+const KERNEL: &str = "VFIOCTL_LAB_KERNEL";
 
 /// The lab's files. Which kernel is in them is chosen by `VFIOCTL_LAB_KERNEL`.
 #[derive(Clone, Debug)]
@@ -19,23 +23,32 @@ impl Image {
     ///
     /// When the build fails; its output went to standard error.
     pub fn build() -> Result<Image> {
-        static BUILT: OnceLock<Image> = OnceLock::new();
-        if let Some(image) = BUILT.get() {
+        let kernel = std::env::var(KERNEL).unwrap_or_else(|_| "6.1".to_owned());
+        Image::build_for(&kernel)
+    }
+
+    /// The same for a kernel that is named here.
+    pub(crate) fn build_for(kernel: &str) -> Result<Image> {
+        static BUILT: Mutex<BTreeMap<String, Image>> = Mutex::new(BTreeMap::new());
+        let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(image) = built.get(kernel) {
             return Ok(image.clone());
         }
         let script = repository().join("tests/lab/build");
         let output = Command::new(&script)
+            .env(KERNEL, kernel)
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())
             .output()
             .wrap_path("run", &script)?;
         let text = String::from_utf8_lossy(&output.stdout);
         match text.lines().last() {
-            Some(folder) if output.status.success() => Ok(BUILT
-                .get_or_init(|| Image {
-                    folder: folder.into(),
-                })
-                .clone()),
+            Some(folder) if output.status.success() => {
+                let folder = folder.into();
+                let image = Image { folder };
+                built.insert(kernel.to_owned(), image.clone());
+                Ok(image)
+            }
             _ => Err(Error::new(format!(
                 "{} failed with {}",
                 script.display(),

@@ -280,6 +280,27 @@ mod tests {
     }
 
     #[test]
+    fn conventional_pci_does_not_isolate() {
+        let conventional = candidate(None, Some(Acs::new(0x5f, 0x1d)));
+        let judged = judge(&conventional, &Platform::default());
+        assert_eq!(judged.isolates, Answer::Known(false));
+    }
+
+    #[test]
+    fn the_quirk_table_beats_the_capability_both_ways() {
+        // A port of Zhaoxin that the table says no to, and one of Ampere that it vouches for.
+        for (vendor, device, control, isolates) in
+            [(0x1d17, 0x0720, 0x1d, false), (0x1def, 0xe005, 0, true)]
+        {
+            let acs = Some(Acs::new(0x1d, control));
+            let mut port = candidate(Some(PcieType::RootPort), acs);
+            (port.identity.vendor, port.identity.device) = (vendor, device);
+            let judged = judge(&port, &Platform::default());
+            assert_eq!(judged.isolates, Answer::Known(isolates));
+        }
+    }
+
+    #[test]
     fn what_is_hidden_is_not_a_no() {
         let mut port = candidate(Some(PcieType::RootPort), None);
         port.acs = Answer::CannotSee;

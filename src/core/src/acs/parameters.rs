@@ -131,30 +131,37 @@ impl AcsParameters {
     }
 
     /// The control register after the kernel has added the function with an IOMMU in use.
-    /// `path` is the function and the bridges above it, nearest first. What firmware had written
-    /// cannot be known; it is taken to be nothing, as on most machines.
+    /// `path` is the function and the bridges above it, nearest first. From Linux 6.11 on, bits
+    /// that a parameter leaves alone stay as they are found in the register: as firmware left them
+    /// at boot, and as anybody left them when a function is removed and found again.
     pub fn control_when_added(&self, acs: Acs, identity: Identity, path: &[PciAddress]) -> u16 {
+        self.control_from(acs.control(), acs, identity, path)
+    }
+
+    /// The same at boot. What firmware had written cannot be known; it is taken to be nothing, as
+    /// on most machines.
+    pub fn control_at_boot(&self, acs: Acs, identity: Identity, path: &[PciAddress]) -> u16 {
+        self.control_from(0, acs, identity, path)
+    }
+
+    fn control_from(&self, found: u16, acs: Acs, identity: Identity, path: &[PciAddress]) -> u16 {
         let mut control = acs.enabled().control();
         let is_at = |place: &Place| place.is_at(identity, path);
         if self.redirection_off.iter().any(is_at) {
-            // From 6.11 on the bits that are not named fall back to firmware's value.
-            control = if self.is_since_6_11 {
-                0
-            } else {
-                control & !REDIRECTION
-            };
+            let before = if self.is_since_6_11 { found } else { control };
+            control = before & !REDIRECTION;
         }
         if self.is_since_6_11 {
             for (flags, _) in self.configured.iter().filter(|(_, place)| is_at(place)) {
-                control = flags.value & flags.mask & acs.capability();
+                control = (found & !flags.mask) | (flags.value & flags.mask);
             }
         }
-        control
+        control & acs.capability()
     }
 
     /// Whether a function gets less than every required bit that it offers.
     pub fn weakens(&self, acs: Acs, identity: Identity, path: &[PciAddress]) -> bool {
-        let control = self.control_when_added(acs, identity, path);
+        let control = self.control_at_boot(acs, identity, path);
         acs.capability() & REQUIRED & !control != 0
     }
 }
@@ -282,11 +289,7 @@ mod tests {
             subsystem_device: 0,
         };
         let path: Vec<PciAddress> = path.iter().map(|at| at.parse().unwrap()).collect();
-        AcsParameters::parse([value], release).control_when_added(
-            Acs::new(0x5f, 0),
-            identity,
-            &path,
-        )
+        AcsParameters::parse([value], release).control_at_boot(Acs::new(0x5f, 0), identity, &path)
     }
 
     #[test]
@@ -304,6 +307,27 @@ mod tests {
             0x1d,
             "no '@': ignored"
         );
+    }
+
+    /// Seen by the differential test: Linux 6.12 took "firmware's value" from the register that
+    /// somebody had written before the port was removed.
+    #[test]
+    fn bits_that_no_parameter_names_stay_when_a_port_is_found_again() {
+        let identity = Identity {
+            vendor: 0x1b36,
+            device: 0x000c,
+            subsystem_vendor: 0,
+            subsystem_device: 0,
+        };
+        let path = ["0000:00:04.0".parse().unwrap()];
+        let again = |value: &str, release: &str| {
+            let acs = Acs::new(0x5f, 0x5f);
+            AcsParameters::parse([value], release).control_when_added(acs, identity, &path)
+        };
+        let redir = "disable_acs_redir=00:04.0";
+        assert_eq!(again(redir, "6.1"), 0x53);
+        assert_eq!(again(redir, "6.12"), 0x53);
+        assert_eq!(again("config_acs=xx0x1xx@00:04.0", "6.12"), 0x4f);
     }
 
     #[test]

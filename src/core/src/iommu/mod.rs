@@ -7,6 +7,8 @@ mod index;
 mod partition;
 mod prediction;
 #[cfg(test)]
+mod rule_tests;
+#[cfg(test)]
 pub(crate) mod sample;
 mod separation;
 mod simulation;

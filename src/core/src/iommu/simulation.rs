@@ -127,7 +127,8 @@ impl<'a> Simulation<'a> {
             return;
         };
         let mut gone = self.topology.subtree(index);
-        // Virtual functions go with their physical one, and do not come back by themselves.
+        // Virtual functions go with their physical one, as its driver ends them when it is unbound
+        // (`pci-pf-stub` alone does not), and do not come back by themselves.
         let virtual_functions =
             self.topology
                 .nodes()
@@ -182,6 +183,35 @@ impl<'a> Simulation<'a> {
                 self.add(index);
             }
         }
+    }
+
+    /// A physical function ends its virtual ones and makes so many of those that the topology
+    /// has: they are found by their number, not by a scan (`drivers/pci/iov.c`, `sriov_enable`).
+    pub fn set_virtual_functions(&mut self, physical: PciAddress, count: usize) {
+        let Some(physical) = self.topology.index(physical) else {
+            return;
+        };
+        let of_it = |node: &super::topology::Node| node.physical == Some(physical);
+        let all: Vec<Index> = (0..self.topology.len())
+            .filter(|index| self.topology.node(*index).is_some_and(of_it))
+            .collect();
+        for index in &all {
+            set(&mut self.is_present, *index, false);
+            set(&mut self.groups, *index, None);
+        }
+        if self.is_present(physical) {
+            for index in all.into_iter().take(count) {
+                self.add(index);
+            }
+        }
+    }
+
+    /// The ACS registers of a function, where it has them. A function that was removed keeps them.
+    pub fn acs(&self, address: PciAddress) -> Option<Acs> {
+        self.acs
+            .get(self.topology.index(address)?)?
+            .known()
+            .flatten()
     }
 
     fn add(&mut self, index: Index) {

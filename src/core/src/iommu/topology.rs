@@ -131,7 +131,7 @@ impl Topology {
         for (index, node) in this.nodes.iter_mut().enumerate() {
             if let Answer::Known(Some(acs)) = node.acs {
                 let path = self.path_addresses(index);
-                let control = parameters.control_when_added(acs, node.identity, &path);
+                let control = parameters.control_at_boot(acs, node.identity, &path);
                 node.acs = Answer::Known(Some(acs.with_control(control)));
             }
         }
