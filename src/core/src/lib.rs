@@ -15,6 +15,7 @@ mod answer;
 pub mod check;
 pub mod claim;
 pub mod config;
+pub mod dump;
 pub mod iommu;
 pub mod machine;
 pub mod pci;

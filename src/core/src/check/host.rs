@@ -159,6 +159,11 @@ impl CommandLine {
         self.words().filter_map(|word| value_of(word, name)).last()
     }
 
+    /// The values of every occurrence of a parameter, in order.
+    pub fn values(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.words().filter_map(move |word| value_of(word, name))
+    }
+
     /// Whether a parameter has an option in its list: `intel_iommu=on,sm_on` has `on`.
     pub fn has_option(&self, name: &str, option: &str) -> bool {
         self.words()
