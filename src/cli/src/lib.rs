@@ -21,6 +21,7 @@ mod helper;
 mod limits;
 mod names;
 mod output;
+mod prediction;
 mod print;
 mod programs;
 mod record;

@@ -71,6 +71,18 @@ pub(crate) enum Verb {
         /// Draw the tree of bridges and what hangs below them.
         #[arg(long)]
         tree: bool,
+        /// Tell which groups Linux makes of another machine, and why, from its dump.
+        ///
+        /// FILE is the output of 'sudo lspci -D -xxxx', of 'sudo vfioctl report', or of any other
+        /// lspci, as far as it goes; '-' is standard input. Nothing of this machine is looked at.
+        #[arg(long, value_name = "FILE", conflicts_with = "tree")]
+        dump: Option<PathBuf>,
+        /// With --dump: as if that machine were booted with its IOMMU switched on.
+        ///
+        /// Linux switches the ACS bits on when it boots with an IOMMU. A dump that was taken with
+        /// the IOMMU off shows them off.
+        #[arg(long, requires = "dump")]
+        at_boot: bool,
     },
     /// Take a device from its drivers and give it to vfio-pci, with all that goes with it.
     ///

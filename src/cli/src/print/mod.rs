@@ -4,6 +4,7 @@ mod groups;
 mod list;
 mod machine;
 mod moment;
+mod prediction;
 mod show;
 mod steps;
 mod tree;

@@ -8,6 +8,7 @@ mod error;
 mod function;
 mod group;
 mod machine;
+mod prediction;
 #[cfg(test)]
 pub(crate) mod schema;
 mod step;
@@ -26,6 +27,10 @@ pub(crate) use group::{
 pub(crate) use machine::{DiskRecord, UefiRecord};
 pub(crate) use machine::{
     MachinePlanRecord, MachineRecord, MachinesRecord, RemovedRecord, SpecRecord, VmRecord,
+};
+pub(crate) use prediction::{
+    BlockerRecord, GroupDifferenceRecord, KernelGroupsRecord, PredictionRecord, RemedyRecord,
+    WhyRecord,
 };
 #[cfg(test)]
 pub(crate) use step::StepVerb;

@@ -2,6 +2,7 @@
 
 pub(crate) mod bind;
 pub(crate) mod check;
+pub(crate) mod dump;
 pub(crate) mod groups;
 pub(crate) mod list;
 pub(crate) mod recover;
@@ -24,7 +25,12 @@ pub(crate) fn run(verb: Verb, session: &mut Session<'_>) -> Done {
         Verb::Check(arguments) => fitness::run(&arguments, session),
         Verb::List { all } => list::run(all, session),
         Verb::Show { device } => show::run(device.address, session),
-        Verb::Groups { tree } => groups::run(tree, session),
+        Verb::Groups {
+            dump: Some(file),
+            at_boot,
+            ..
+        } => dump::run(&file, at_boot, session),
+        Verb::Groups { tree, .. } => groups::run(tree, session),
         Verb::Bind { device, plan } => bind::run(device.address, plan, session),
         Verb::Release { device, plan } => release::run(device.address, plan, session),
         Verb::Recover { plan } => recover::run(plan, session),
