@@ -20,6 +20,7 @@ pub mod iommu;
 pub mod machine;
 pub mod pci;
 pub mod plan;
+pub mod report;
 mod snapshot;
 
 pub use answer::Answer;

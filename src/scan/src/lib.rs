@@ -19,6 +19,7 @@ mod root;
 mod snapshot;
 
 pub use accounts::read_user_name;
+pub use config::read_config;
 pub use error::ReadError;
 pub use function::{read_driver, read_driver_override, read_function};
 pub use holders::{Holder, read_device_nodes, read_holders};

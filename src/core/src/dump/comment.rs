@@ -8,7 +8,7 @@ pub const MARK: &str = "vfioctl report 1";
 /// What the comments of a report say. In any other dump they say nothing.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Comments {
-    is_report: bool,
+    pub(super) is_report: bool,
     /// `kernel`.
     pub(super) kernel_release: Option<String>,
     /// `parameters`: those that have to do with grouping.

@@ -27,8 +27,8 @@ pub(super) struct Device {
 /// What is known about the whole dump before its devices are looked at one by one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Extent {
-    /// Whether any device has more than 256 bytes: then those that end there have no more. A dump
-    /// of `-xxx` ends there for all.
+    /// Whether any device has more than 256 bytes, or the dump is a report: then those that end
+    /// there have no more. A dump of `-xxx` ends there for all.
     pub(super) has_extended: bool,
 }
 

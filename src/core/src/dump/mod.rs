@@ -181,9 +181,10 @@ fn read_lines(text: &str) -> Result<(Devices, Comments), DumpError> {
 
 fn assemble(devices: &Devices, comments: Comments, names: &dyn NameTable) -> Dump {
     let extent = Extent {
-        has_extended: devices
-            .values()
-            .any(|device| device.bytes.len() > regs::EXTENDED_START),
+        has_extended: comments.is_report
+            || devices
+                .values()
+                .any(|device| device.bytes.len() > regs::EXTENDED_START),
     };
     let mut functions: BTreeMap<PciAddress, PciFunction> = BTreeMap::new();
     for (address, device) in devices {
