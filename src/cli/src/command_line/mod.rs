@@ -84,6 +84,17 @@ pub(crate) enum Verb {
         #[arg(long, requires = "dump")]
         at_boot: bool,
     },
+    /// Write what decides over this machine's IOMMU groups into one file, for 'groups --dump'.
+    ///
+    /// For bug reports: nothing in it tells this machine from another of its kind. Serial numbers,
+    /// vital product data and vendors' own registers are left out, and of the kernel's parameters
+    /// all but those about the IOMMU and PCI Express. All registers are shown to root only:
+    /// 'sudo vfioctl report'. Other users get what the helper says of them, which is enough.
+    Report {
+        /// The file; standard output without one. One that is there is not written over.
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
     /// Take a device from its drivers and give it to vfio-pci, with all that goes with it.
     ///
     /// Whatever is in the device's IOMMU group goes with it; for a GPU, all functions of the card

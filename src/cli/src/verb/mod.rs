@@ -7,6 +7,7 @@ pub(crate) mod groups;
 pub(crate) mod list;
 pub(crate) mod recover;
 pub(crate) mod release;
+pub(crate) mod report;
 pub(crate) mod show;
 pub(crate) mod vm;
 
@@ -31,6 +32,7 @@ pub(crate) fn run(verb: Verb, session: &mut Session<'_>) -> Done {
             ..
         } => dump::run(&file, at_boot, session),
         Verb::Groups { tree, .. } => groups::run(tree, session),
+        Verb::Report { file } => report::run(file.as_deref(), session),
         Verb::Bind { device, plan } => bind::run(device.address, plan, session),
         Verb::Release { device, plan } => release::run(device.address, plan, session),
         Verb::Recover { plan } => recover::run(plan, session),
