@@ -5,7 +5,11 @@
 //! A machine's folder has texts of lspci (`lspci-*.txt`, or `*.md` with one in it), and groups
 //! (`groups.*.tsv`, `ADDRESS<TAB>GROUP`), of the text of the same name or of a kernel log; a text
 //! can also have the groups in itself.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on shall end")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on shall end"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;

@@ -1,6 +1,6 @@
 //! A prediction, put into a record with names.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use vfioctl_core::Snapshot;
 use vfioctl_core::acs::{BIT_NAMES, Platform, Reason, TABLE_DATE};
@@ -9,6 +9,7 @@ use vfioctl_core::iommu::{
 };
 use vfioctl_core::pci::{PciAddress, PciFunction};
 
+use crate::limits;
 use crate::names::Names;
 use crate::record::{
     BlockerRecord, GroupDifferenceRecord, KernelGroupsRecord, PredictionRecord, RemedyRecord,
@@ -64,10 +65,22 @@ fn why(explanation: &Explanation, function: &PciFunction, names: &Names) -> WhyR
         decided_by: decision.decided_by().map(|address| address.to_string()),
         because: because.map(Reason::name),
         missing: bit_names(because.map_or(0, Reason::missing_bits)),
-        blockers: explanation.blockers.iter().map(blocker).collect(),
+        blockers: blockers(&explanation.blockers),
         remedies: explanation.remedies.iter().map(remedy).collect(),
         text: decision.to_string(),
     }
+}
+
+/// The nearest ones, and always the last, which decides.
+fn blockers(all: &[Blocker]) -> Vec<BlockerRecord> {
+    let (last, others) = all.split_last().unzip();
+    others
+        .unwrap_or_default()
+        .iter()
+        .take(limits::BLOCKERS)
+        .chain(last)
+        .map(blocker)
+        .collect()
 }
 
 fn blocker(blocker: &Blocker) -> BlockerRecord {
@@ -130,34 +143,39 @@ fn differences(predicted: &Groups, kernel: &Groups) -> Vec<GroupDifferenceRecord
         let is_only = |group: &&Vec<PciAddress>| other.binary_search(group).is_err();
         one.iter().filter(is_only).cloned().collect()
     };
-    let (mut predicted, mut kernel) = (only_in(predicted, kernel), only_in(kernel, predicted));
+    let (predicted, kernel) = (only_in(predicted, kernel), only_in(kernel, predicted));
+    let (mut of_predicted, mut of_kernel) = (by_member(&predicted), by_member(&kernel));
     let mut differences = Vec::new();
-    while let Some(first) = predicted.pop() {
-        let mut functions: BTreeSet<PciAddress> = first.iter().copied().collect();
-        let (mut left, mut right) = (vec![first], Vec::new());
-        loop {
-            let before = functions.len();
-            take_overlapping(&mut kernel, &mut functions, &mut right);
-            take_overlapping(&mut predicted, &mut functions, &mut left);
-            if functions.len() == before {
-                break;
+    for first in &predicted {
+        let mut functions = first.clone();
+        let (mut left, mut right) = (Groups::new(), Groups::new());
+        // Each group is taken once, by whichever of its members comes first.
+        while let Some(function) = functions.pop() {
+            for (groups, taken) in [(&mut of_predicted, &mut left), (&mut of_kernel, &mut right)] {
+                if let Some(group) = groups.remove(&function) {
+                    for member in group {
+                        groups.remove(member);
+                    }
+                    functions.extend(group);
+                    taken.push(group.clone());
+                }
             }
         }
-        left.sort_unstable();
-        right.sort_unstable();
-        differences.push(difference(&left, &right));
+        if !left.is_empty() {
+            left.sort_unstable();
+            right.sort_unstable();
+            differences.push(difference(&left, &right));
+        }
     }
-    differences.reverse();
     differences
 }
 
-/// Moves the groups that have a function in common with those found already.
-fn take_overlapping(from: &mut Groups, functions: &mut BTreeSet<PciAddress>, to: &mut Groups) {
-    let overlaps = |group: &Vec<PciAddress>| group.iter().any(|at| functions.contains(at));
-    let (taken, rest): (Groups, Groups) = std::mem::take(from).into_iter().partition(overlaps);
-    *from = rest;
-    functions.extend(taken.iter().flatten());
-    to.extend(taken);
+/// Each group by each of its members.
+fn by_member(groups: &Groups) -> BTreeMap<PciAddress, &Vec<PciAddress>> {
+    let pairs = groups
+        .iter()
+        .flat_map(|group| group.iter().map(move |member| (*member, group)));
+    pairs.collect()
 }
 
 fn difference(predicted: &Groups, kernel: &Groups) -> GroupDifferenceRecord {

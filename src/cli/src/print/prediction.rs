@@ -85,7 +85,7 @@ impl PredictionRecord {
             .filter(|address| self.is_given_away(address))
             .map(|address| slot(address))
             .collect();
-        let is_uncertain = group.iter().any(|address| self.uncertain.contains(address));
+        let is_uncertain = self.is_uncertain(group);
         let what = match slots.len() {
             0 => "bridges and parts of the platform, nothing to give away".to_owned(),
             1 => "one device, with all of its functions".to_owned(),
@@ -178,6 +178,12 @@ impl PredictionRecord {
             }
         }
         reasons
+    }
+
+    /// Whether it could not be seen what decides over some member.
+    fn is_uncertain(&self, group: &[String]) -> bool {
+        let mut members = group.iter().filter_map(|address| self.why.get(address));
+        members.any(|why| why.decision == "hidden")
     }
 
     /// What to try: for the GPU where there is one, else for the first that has an advice.

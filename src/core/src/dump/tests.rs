@@ -345,10 +345,10 @@ fn random_machines_are_read_and_grouped() {
     for _ in 0..200 {
         let mut text = String::new();
         for _ in 0..random(12) + 1 {
-            let len = [0, 16, 40, 64, 256, 272, 4096][random(7) as usize];
+            let len = [0, 16, 40, 64, 256, 272, 4096][usize::try_from(random(7)).unwrap()];
             let mut bytes = vec![0_u8; len];
             for byte in &mut bytes {
-                *byte = random(256) as u8;
+                *byte = u8::try_from(random(256)).unwrap();
             }
             if len >= 64 && random(2) == 0 {
                 bytes[0x0e] = 1;
