@@ -19,7 +19,8 @@ pub fn trial(name: impl Into<String>, run: impl FnOnce() + Send + 'static) -> Tr
 }
 
 /// A trial that cannot run here, and why.
-pub fn ignored(name: impl Into<String>, reason: &'static str) -> Trial {
+pub fn ignored(name: impl Into<String>, reason: impl Into<String>) -> Trial {
+    let reason = reason.into();
     Trial::ignorable_test(name, move || Ok(Completion::ignored_with(reason)))
 }
 

@@ -149,7 +149,7 @@ fn switch(lab: &LabWorld) {
     let before = picture(lab);
     lab.vfioctl(
         User::Alice,
-        &["acs", "set", ROOT_PORT, "-rr,-cr"],
+        &["acs", "set", ROOT_PORT, "-rr,-cr", "--regroup"],
     )
     .done();
     assert!(shares(lab, LEFT, RIGHT));
@@ -187,7 +187,7 @@ fn refused(lab: &LabWorld) {
     let set = |words: &[&str]| lab.vfioctl(User::Alice, &[&["acs", "set"], words].concat());
     set(&["00:05.0", "+sv"]).fails(1, "NoAcsCapability");
     set(&["00:04.0", "+ec"]).fails(1, "BitsNotOffered");
-    set(&["00:1e.0", "+sv"]).fails(1, "UnknownAddress");
+    set(&["00:1e.0", "+sv"]).fails(2, "UnknownAddress");
     assert_eq!(set(&["00:04.0", "0x1d"]).status, 2);
     let bridge = lab.vfioctl(User::Alice, &["acs", "override", "00:04.0"]);
     bridge.fails(1, "Bridge");
@@ -200,11 +200,11 @@ fn needed(lab: &LabWorld) {
     let before = picture(lab);
     // The disk under /srv, and the card with the default route.
     for port in ["00:08.0", "00:08.1"] {
-        let words = ["acs", "set", port, "-rr"];
+        let words = ["acs", "set", port, "-rr", "--regroup"];
         lab.vfioctl(User::Alice, &words).fails(1, "NeededByHost");
     }
     lab.vfioctl(User::Bob, &["bind", SECOND]).done();
-    let words = ["acs", "set", "00:04.1", "-rr"];
+    let words = ["acs", "set", "00:04.1", "-rr", "--regroup"];
     lab.vfioctl(User::Alice, &words).fails(1, "Claimed");
     lab.vfioctl(User::Bob, &["release", SECOND]).done();
     assert_same(&picture(lab), &before, "after refusals");
@@ -277,7 +277,7 @@ fn locked_down() {
         ..BootOptions::default()
     });
     let before = picture(&lab);
-    let answer = lab.vfioctl(User::Alice, &["acs", "set", "00:04.0", "--", "-rr"]);
+    let answer = lab.vfioctl(User::Alice, &["acs", "set", "00:04.0", "-rr"]);
     answer.fails(1, "Lockdown");
     assert!(
         answer.message().contains("clear the ACS bits rr of"),
@@ -311,7 +311,7 @@ stop() {
 fn killed(lab: &LabWorld) {
     const STRACE: &str = "strace -qq -f -o /run/strace.log -e signal=none";
     let alice = "setpriv --reuid=alice --regid=alice --init-groups vfioctl";
-    let join = format!("{alice} acs set {ROOT_PORT} --regroup -- -rr,-cr >/run/join.out 2>&1");
+    let join = format!("{alice} acs set {ROOT_PORT} -rr,-cr --regroup >/run/join.out 2>&1");
     let split = format!("{alice} acs override {LEFT} >/run/split.out 2>&1");
     lab.stop_helper();
     lab.root(&format!("{START} start ''; {join}; stop"));

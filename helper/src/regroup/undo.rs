@@ -6,13 +6,13 @@ use vfioctl_core::Answer;
 use vfioctl_core::claim::Original;
 use vfioctl_core::iommu::Partition;
 use vfioctl_core::pci::PciAddress;
-use vfioctl_core::plan::{Leftover, PortOriginal, Step, plan_return};
+use vfioctl_core::plan::{Leftover, PortOriginal, Step, plan_removals, plan_return};
 use vfioctl_scan::{is_present, read_acs, read_function, read_power_controls};
 
 use super::record::Regroup;
 use crate::apply::{Home, look_at, run_step, wait_for_stragglers};
-use crate::audit;
 use crate::helper::Helper;
+use crate::{MethodError, audit};
 
 /// Undoes a regrouping; its journal entry ends unless a later try could help.
 pub(crate) fn undo(helper: &Helper, regroup: &Regroup) -> Home {
@@ -136,11 +136,13 @@ impl Undoing<'_> {
         if self.home.is_pending {
             return;
         }
-        let cycles = self.regroup.cycles.clone();
-        for function in cycles.iter().flat_map(|cycle| cycle.functions.iter().rev()) {
-            if is_present(&self.helper.root, *function) {
-                self.step(&Step::Remove { address: *function });
-            }
+        let there = match look_at(self.helper, &originals) {
+            Ok(seen) => seen,
+            Err(error) => return self.cannot_look(&error),
+        };
+        let functions: Vec<_> = there.functions.values().collect();
+        for address in plan_removals(&functions) {
+            self.step(&Step::Remove { address });
         }
         for step in rescans(self.helper, self.regroup) {
             self.step(&step);
@@ -151,14 +153,7 @@ impl Undoing<'_> {
         let one = std::slice::from_ref(original);
         let plan = match look_at(self.helper, one) {
             Ok(seen) => plan_return(&seen, one),
-            Err(error) => {
-                let address = original.address;
-                self.home
-                    .leftovers
-                    .push(format!("cannot look at {address}: {error:?}"));
-                self.home.is_pending = true;
-                return;
-            }
+            Err(error) => return self.cannot_look(&error),
         };
         // A device that a search does not find may be found by a later one.
         self.home.is_pending |= plan
@@ -171,6 +166,13 @@ impl Undoing<'_> {
         for step in plan.steps {
             self.step(&step);
         }
+    }
+
+    fn cannot_look(&mut self, error: &MethodError) {
+        self.home
+            .leftovers
+            .push(format!("cannot look at a device: {error:?}"));
+        self.home.is_pending = true;
     }
 
     fn step(&mut self, step: &Step) {

@@ -117,12 +117,13 @@ fn fork_writer(
     if pid == 0 {
         // A child that hangs must not hold the socket or the lock of the state directory.
         close_others(low, high);
-        // SAFETY: `value` is a live slice of `value.len()` bytes, copied into the child with the
-        // rest of its memory; `fd` is open in the child and was kept by close_others.
+        let (bytes, len) = (value.as_ptr().cast(), value.len());
         let written = match at {
-            None => unsafe { libc::write(fd, value.as_ptr().cast(), value.len()) },
+            // SAFETY: `value` is a live slice of `len` bytes, copied into the child with the rest
+            // of its memory; `fd` is open in the child and was kept by close_others.
+            None => unsafe { libc::write(fd, bytes, len) },
             // SAFETY: as above.
-            Some(at) => unsafe { libc::pwrite(fd, value.as_ptr().cast(), value.len(), at) },
+            Some(at) => unsafe { libc::pwrite(fd, bytes, len, at) },
         };
         let status = if written < 0 {
             std::io::Error::last_os_error()

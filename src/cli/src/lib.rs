@@ -23,6 +23,7 @@ mod limits;
 mod names;
 mod output;
 mod picture;
+mod prediction;
 mod print;
 mod programs;
 mod record;

@@ -43,6 +43,14 @@ pub(crate) const LOG_CHUNK: usize = 64 * 1024;
 /// and says so.
 pub(crate) const SPEC_FILE: u64 = 1024 * 1024;
 
+/// Longest dump that is read, in bytes: the reader takes 64 MiB, and says itself that one more
+/// byte is too many.
+pub(crate) const DUMP_FILE: u64 = (64 << 20) + 1;
+
+/// Bridges that do not isolate, named of one function beside the one that decides: real trees are
+/// less than 20 deep, and 65,536 functions with 256 each would be gigabytes.
+pub(crate) const BLOCKERS: usize = 31;
+
 /// Longest way from a function up to its root port: buses have 256 numbers. A longer one is a
 /// ring.
 pub(crate) const UPSTREAM_PATH: usize = 256;

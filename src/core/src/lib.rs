@@ -15,10 +15,12 @@ mod answer;
 pub mod check;
 pub mod claim;
 pub mod config;
+pub mod dump;
 pub mod iommu;
 pub mod machine;
 pub mod pci;
 pub mod plan;
+pub mod report;
 mod snapshot;
 
 pub use answer::Answer;

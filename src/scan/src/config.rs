@@ -7,12 +7,30 @@ use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 
 use vfioctl_core::config::{ConfigSpace, ReadConfig};
+use vfioctl_core::pci::PciAddress;
 
-use crate::{ReadError, Root};
+use crate::function::DEVICES;
+use crate::{ReadError, Root, SysRoot};
 
 /// The header and the capabilities of conventional PCI: read at once, since nearly all of it is
 /// looked at.
 const FIRST_BYTES: usize = 256;
+
+/// All bytes of a function's config space that this process is given; `None` where nothing sits at
+/// the address.
+///
+/// Unlike everything else here it reads each register of the device, those that no capability
+/// names too, as `lspci -xxxx` does.
+///
+/// # Errors
+/// Where it is there and cannot be read.
+pub fn read_config(root: &SysRoot, address: PciAddress) -> Result<Option<ConfigSpace>, ReadError> {
+    let limit = u64::try_from(ConfigSpace::MAX_BYTES).unwrap_or(u64::MAX);
+    let bytes = root
+        .sys
+        .read_bytes(&format!("{DEVICES}/{address}/config"), limit)?;
+    Ok(bytes.map(ConfigSpace::new))
+}
 
 /// Configuration space of one function, open.
 #[derive(Debug, Default)]

@@ -21,6 +21,7 @@ mod root;
 mod snapshot;
 
 pub use accounts::read_user_name;
+pub use config::read_config;
 pub use error::ReadError;
 pub use function::{
     is_present, read_acs, read_bus_below, read_driver, read_driver_override, read_function,

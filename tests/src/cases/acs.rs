@@ -44,7 +44,7 @@ const LEFT: &str = "0000:07:00.0";
 const RIGHT: &str = "0000:08:00.0";
 
 fn join(world: &dyn World) -> Value {
-    let words = ["acs", "set", ROOT_PORT, "-rr,-cr"];
+    let words = ["acs", "set", ROOT_PORT, "-rr,-cr", "--regroup"];
     world.vfioctl(User::Alice, &words).done()
 }
 

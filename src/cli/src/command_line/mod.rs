@@ -70,14 +70,17 @@ pub(crate) enum Verb {
         device: Device,
     },
     /// List the IOMMU groups, their members, and whether each can be given away.
-    Groups {
-        /// Draw the tree of bridges and what hangs below them.
-        #[arg(long)]
-        tree: bool,
-        /// Draw the tree as a picture, with groups as islands, into this file; '-' is standard
-        /// output.
-        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "tree")]
-        svg: Option<PathBuf>,
+    Groups(GroupsArgs),
+    /// Write what decides over this machine's IOMMU groups into one file, for 'groups --dump'.
+    ///
+    /// For bug reports: nothing in it tells this machine from another of its kind. Serial numbers,
+    /// vital product data and vendors' own registers are left out, and of the kernel's parameters
+    /// all but those about the IOMMU and PCI Express. All registers are shown to root only:
+    /// 'sudo vfioctl report'. Other users get what the helper says of them, which is enough.
+    Report {
+        /// The file; standard output without one. One that is there is not written over.
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
     },
     /// Take a device from its drivers and give it to vfio-pci, with all that goes with it.
     ///
@@ -117,6 +120,40 @@ pub(crate) enum Verb {
     /// Make virtual machines with devices, and look after them.
     #[command(subcommand)]
     Vm(VmVerb),
+}
+
+/// What `vfioctl groups` shows.
+#[derive(Debug, Args)]
+pub(crate) struct GroupsArgs {
+    /// With --predict or --dump: only the groups of these functions.
+    #[arg(value_name = "ADDRESS", add = ArgValueCompleter::new(complete_address))]
+    pub(crate) functions: Vec<PciAddress>,
+    /// Draw the tree of bridges and what hangs below them.
+    #[arg(long)]
+    pub(crate) tree: bool,
+    /// Tell which groups Linux would make now, why, and where its groups are others.
+    ///
+    /// A group is chosen when a device is found, and never again: where ACS bits have changed
+    /// since, or the kernel was told to believe, its groups are not what the registers keep apart.
+    #[arg(long, conflicts_with_all = ["tree", "dump"])]
+    pub(crate) predict: bool,
+    /// Draw the tree as a picture, with groups as islands, into this file; '-' is standard
+    /// output.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath,
+        conflicts_with_all = ["tree", "predict"])]
+    pub(crate) svg: Option<PathBuf>,
+    /// Tell which groups Linux makes of another machine, and why, from its dump.
+    ///
+    /// FILE is the output of 'sudo lspci -D -xxxx', of 'sudo vfioctl report', or of any other
+    /// lspci, as far as it goes; '-' is standard input. Nothing of this machine is looked at.
+    #[arg(long, value_name = "FILE", conflicts_with = "tree")]
+    pub(crate) dump: Option<PathBuf>,
+    /// With --predict or --dump: as if the machine were booted with its IOMMU switched on.
+    ///
+    /// Linux switches the ACS bits on when it boots with an IOMMU. A dump that was taken with
+    /// the IOMMU off shows them off.
+    #[arg(long)]
+    pub(crate) at_boot: bool,
 }
 
 /// The device that a verb is about.

@@ -4,6 +4,7 @@
 //! does not know; where the machine's file is the newer one, it is the other way round.
 //! <https://pci-ids.ucw.cz/>
 
+mod by_name;
 mod ids_file;
 
 use std::borrow::Cow;

@@ -5,6 +5,7 @@ mod groups;
 mod list;
 mod machine;
 mod moment;
+mod prediction;
 mod setup;
 mod show;
 mod steps;

@@ -9,6 +9,7 @@ mod error;
 mod function;
 mod group;
 mod machine;
+mod prediction;
 #[cfg(test)]
 pub(crate) mod schema;
 mod setup;
@@ -32,6 +33,10 @@ pub(crate) use group::{
 pub(crate) use machine::{DiskRecord, UefiRecord};
 pub(crate) use machine::{
     MachinePlanRecord, MachineRecord, MachinesRecord, RemovedRecord, SpecRecord, VmRecord,
+};
+pub(crate) use prediction::{
+    BlockerRecord, GroupDifferenceRecord, KernelGroupsRecord, PredictionRecord, RemedyRecord,
+    WhyRecord,
 };
 pub(crate) use setup::{BootLoaderKind, BootLoaderRecord, SetupRecord};
 #[cfg(test)]

@@ -80,7 +80,7 @@ fn check(root: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), St
 
 fn check_fields(root: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), String> {
     let (Some(rules), Some(fields)) = (schema.get("properties"), value.as_object()) else {
-        return Ok(());
+        return check_values(root, schema, value, at);
     };
     if schema.get("additionalProperties") != Some(&Value::Bool(false)) {
         return Err(format!("{at}: the schema is open"));
@@ -96,6 +96,16 @@ fn check_fields(root: &Value, schema: &Value, value: &Value, at: &str) -> Result
             .get(name)
             .ok_or(format!("{at}: '{name}' is not documented"))?;
         check(root, rule, field, &format!("{at}.{name}"))?;
+    }
+    Ok(())
+}
+
+/// A map: names that nobody knows beforehand, all with values of one shape.
+fn check_values(root: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), String> {
+    if let Some(rule @ Value::Object(_)) = schema.get("additionalProperties") {
+        for (name, field) in value.as_object().into_iter().flatten() {
+            check(root, rule, field, &format!("{at}.{name}"))?;
+        }
     }
     Ok(())
 }

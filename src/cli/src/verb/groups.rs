@@ -1,6 +1,9 @@
 //! `vfioctl groups`: the IOMMU groups, or the tree.
 
+use super::{dump, picture, predict};
 use crate::Done;
+use crate::command_line::GroupsArgs;
+use crate::failure::Failure;
 use crate::names::Names;
 use crate::record::GroupsRecord;
 use crate::seen::read_seen;
@@ -9,7 +12,22 @@ use crate::verdict::Verdict;
 use crate::view::View;
 
 /// Answers `vfioctl groups`.
-pub(super) fn run(tree: bool, session: &mut Session<'_>) -> Done {
+pub(super) fn run(arguments: &GroupsArgs, session: &mut Session<'_>) -> Done {
+    let predicts = arguments.predict || arguments.dump.is_some();
+    if !predicts && (!arguments.functions.is_empty() || arguments.at_boot) {
+        let what = "addresses and '--at-boot' go with '--predict' or '--dump'";
+        return Err(Failure::usage(what).hint("add '--predict', or see 'vfioctl show ADDRESS'"));
+    }
+    match (&arguments.dump, &arguments.svg) {
+        (Some(dump), None) => dump::run(dump, arguments, session),
+        (Some(dump), Some(svg)) => picture::run_of_dump(dump, svg, session),
+        (None, Some(svg)) => picture::run(svg, session),
+        (None, None) if arguments.predict => predict::run(arguments, session),
+        (None, None) => list(arguments.tree, session),
+    }
+}
+
+fn list(tree: bool, session: &mut Session<'_>) -> Done {
     let seen = read_seen(session)?;
     let names = Names::read(&session.root()?);
     let record = groups(

@@ -3,11 +3,14 @@
 pub(crate) mod acs;
 pub(crate) mod bind;
 pub(crate) mod check;
+pub(crate) mod dump;
 pub(crate) mod groups;
 pub(crate) mod list;
 mod picture;
+mod predict;
 pub(crate) mod recover;
 pub(crate) mod release;
+pub(crate) mod report;
 pub(crate) mod setup;
 pub(crate) mod show;
 pub(crate) mod vm;
@@ -27,10 +30,8 @@ pub(crate) fn run(verb: Verb, session: &mut Session<'_>) -> Done {
         Verb::Check(arguments) => fitness::run(&arguments, session),
         Verb::List { all } => list::run(all, session),
         Verb::Show { device } => show::run(device.address, session),
-        Verb::Groups {
-            svg: Some(file), ..
-        } => picture::run(&file, session),
-        Verb::Groups { tree, svg: None } => groups::run(tree, session),
+        Verb::Groups(arguments) => groups::run(&arguments, session),
+        Verb::Report { file } => report::run(file.as_deref(), session),
         Verb::Bind { device, plan } => bind::run(device.address, plan, session),
         Verb::Release { device, plan } => release::run(device.address, plan, session),
         Verb::Recover { plan } => recover::run(plan, session),

@@ -204,7 +204,7 @@ impl CommandLine {
     }
 
     /// The parameters of the kernel: what follows `--` is for init.
-    fn words(&self) -> impl Iterator<Item = &str> {
+    pub fn words(&self) -> impl Iterator<Item = &str> {
         self.0.split_whitespace().take_while(|word| *word != "--")
     }
 }

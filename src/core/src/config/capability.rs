@@ -20,6 +20,8 @@ pub struct ExtendedCapabilityId(pub u16);
 impl ExtendedCapabilityId {
     /// Access Control Services (PCI Code and ID Assignment, section 3).
     pub const ACS: Self = Self(0x000d);
+    /// Single Root I/O Virtualization (PCI Code and ID Assignment, section 3).
+    pub const SRIOV: Self = Self(0x0010);
 }
 
 /// Capabilities fit at most this often into 192 bytes at four bytes each; the kernel's own walk

@@ -8,12 +8,18 @@ pub const DEVICE_ID: usize = 0x02;
 pub const STATUS: usize = 0x06;
 /// Status: a capabilities list is present (7.5.1.1.4, bit 4).
 pub const STATUS_CAPABILITIES: u16 = 1 << 4;
+/// Revision ID, and behind it the three bytes of the class code (7.5.1.1.5, 7.5.1.1.6).
+pub const REVISION: usize = 0x08;
 /// Header Type (7.5.1.1.9).
 pub const HEADER_TYPE: usize = 0x0e;
 /// Header Type: layout (bits 6:0).
 pub const HEADER_TYPE_LAYOUT: u8 = 0x7f;
 /// Header Type: the device has more than one function (bit 7).
 pub const HEADER_TYPE_MULTIFUNCTION: u8 = 0x80;
+/// Subsystem Vendor ID of header type 0 (7.5.1.2.3).
+pub const SUBSYSTEM_VENDOR_ID: usize = 0x2c;
+/// Subsystem ID of header type 0 (7.5.1.2.3).
+pub const SUBSYSTEM_ID: usize = 0x2e;
 /// Capabilities Pointer of header types 0 and 1 (7.5.1.1.11).
 pub const CAPABILITIES_POINTER: usize = 0x34;
 /// Capabilities Pointer of a CardBus bridge (PC Card standard).
@@ -49,3 +55,20 @@ pub const ACS_CONTROL: usize = 0x06;
 /// The control register where both are double words: Intel's 100 and 200 series chipsets
 /// (`drivers/pci/quirks.c`, `INTEL_SPT_ACS_CTRL`).
 pub const ACS_WIDE_CONTROL: usize = 0x08;
+
+/// SR-IOV: `TotalVFs`, from the start of its capability (9.3.3.5).
+pub const SRIOV_TOTAL_VFS: usize = 0x0e;
+/// SR-IOV: `NumVFs` (9.3.3.7).
+pub const SRIOV_NUM_VFS: usize = 0x10;
+/// SR-IOV: First VF Offset (9.3.3.9).
+pub const SRIOV_FIRST_VF_OFFSET: usize = 0x14;
+/// SR-IOV: VF Stride (9.3.3.10).
+pub const SRIOV_VF_STRIDE: usize = 0x16;
+/// SR-IOV: VF Device ID (9.3.3.11).
+pub const SRIOV_VF_DEVICE_ID: usize = 0x1a;
+
+/// Root Complex Base Address of Intel's LPC bridges before the 100 series
+/// (`drivers/pci/quirks.c`, `INTEL_LPC_RCBA_REG`).
+pub const INTEL_LPC_RCBA: usize = 0xf0;
+/// RCBA: the window is open (`INTEL_LPC_RCBA_ENABLE`).
+pub const INTEL_LPC_RCBA_ENABLE: u32 = 1;

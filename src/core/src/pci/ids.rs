@@ -25,7 +25,7 @@ impl fmt::Display for Identity {
 }
 
 /// The class code: base class, subclass, programming interface (three bytes).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct ClassCode(u32);
 
 impl ClassCode {

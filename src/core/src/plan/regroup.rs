@@ -564,8 +564,8 @@ fn steps(ports: &[PortChange], cycles: &[Cycle], gone: &[&PciFunction]) -> Vec<S
             steps.push(Step::SetAcs { address, from, to });
         }
     }
-    let functions = cycles.iter().flat_map(|cycle| cycle.functions.iter().rev());
-    steps.extend(functions.map(|address| Step::Remove { address: *address }));
+    let removals = plan_removals(gone).into_iter();
+    steps.extend(removals.map(|address| Step::Remove { address }));
     let mut bridges: Vec<PciAddress> = cycles.iter().map(|cycle| cycle.bridge).collect();
     bridges.sort_unstable();
     bridges.dedup();
@@ -582,6 +582,32 @@ fn steps(ports: &[PortChange], cycles: &[Cycle], gone: &[&PciFunction]) -> Vec<S
         }
     }
     steps
+}
+
+/// The order in which functions are removed: each by itself, children before their bridges: removing a bridge with all below it has
+/// crashed kernels where a switch was there (`drivers/pci/pcie/aspm.c`,
+/// `pcie_aspm_exit_link_state`).
+pub fn plan_removals(gone: &[&PciFunction]) -> Vec<PciAddress> {
+    let depth = |function: &PciFunction| {
+        let above = |at: &PciAddress| {
+            let function = gone.iter().find(|function| function.address == *at);
+            function.and_then(|function| function.upstream)
+        };
+        // As deep as bus numbers go, so that a ring ends.
+        std::iter::successors(Some(function.address), above)
+            .take(256)
+            .count()
+    };
+    let mut order: Vec<(usize, PciAddress)> = gone
+        .iter()
+        .map(|function| (depth(function), function.address))
+        .collect();
+    order.sort_unstable();
+    order
+        .into_iter()
+        .rev()
+        .map(|(_, address)| address)
+        .collect()
 }
 
 /// A bridge's driver is built in and takes it at once.

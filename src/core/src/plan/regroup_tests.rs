@@ -146,6 +146,7 @@ fn below_a_switch_its_port_goes_too_and_the_other_card_is_left_alone() {
         texts(&plan.regroup),
         [
             "set the ACS bits sv,rr,cr,uf of 00:06.0",
+            "remove 07:00.0",
             "remove 06:00.0",
             "look for devices below 05:00.0",
         ]
