@@ -36,6 +36,12 @@ pub(crate) fn regroup(
         cycles: plan.cycles.clone(),
         originals: plan.originals.clone(),
         before: plan.before.clone(),
+        windows: plan
+            .originals
+            .iter()
+            .filter_map(|original| snapshot.function(original.address))
+            .map(|function| (function.address, function.bars.len()))
+            .collect(),
     };
     helper.acs.begin(&entry)?;
     let done = run(helper, plan, progress)

@@ -29,6 +29,9 @@ pub(crate) struct Regroup {
     pub(crate) originals: Vec<Original>,
     /// The groups that were concerned.
     pub(crate) before: Partition,
+    /// How many windows each function had: one that is found again without room for all of them
+    /// looks alive and does nothing.
+    pub(crate) windows: BTreeMap<PciAddress, usize>,
 }
 
 /// A port that was changed and not changed back.
@@ -180,6 +183,7 @@ struct RegroupFile {
     cycles: Vec<CycleFile>,
     originals: Vec<wire_device::Original>,
     groups: Vec<Vec<String>>,
+    windows: BTreeMap<String, usize>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -247,6 +251,11 @@ impl RegroupFile {
             cycles: regroup.cycles.iter().map(CycleFile::of).collect(),
             originals: regroup.originals.iter().map(wire::original).collect(),
             groups: wire::groups(&regroup.before),
+            windows: regroup
+                .windows
+                .iter()
+                .map(|(address, count)| (address.to_string(), *count))
+                .collect(),
         }
     }
 
@@ -267,6 +276,11 @@ impl RegroupFile {
                 .collect::<Option<_>>()?,
             originals: originals.collect::<Result<_, _>>().ok()?,
             before: Partition::new(groups.collect::<Option<_>>()?),
+            windows: self
+                .windows
+                .iter()
+                .map(|(address, count)| Some((address.parse().ok()?, *count)))
+                .collect::<Option<_>>()?,
         })
     }
 }
@@ -364,6 +378,7 @@ mod tests {
                 driver_override: None,
             }],
             before: Partition::new(vec![vec!["0000:01:00.0".parse().unwrap()]]),
+            windows: [("0000:01:00.0".parse().unwrap(), 3)].into(),
         };
         state.begin(&regroup).unwrap();
         assert_eq!(state.unfinished(), Some(regroup));

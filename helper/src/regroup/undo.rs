@@ -91,6 +91,14 @@ impl Undoing<'_> {
         for original in self.regroup.originals.iter().rev() {
             self.bring_back(original);
         }
+        for (address, count) in &self.regroup.windows {
+            let now = read_function(&self.helper.root, *address).ok().flatten();
+            if now.is_some_and(|now| now.bars.len() < *count) {
+                self.home.leftovers.push(format!(
+                    "{address} did not get all its windows again; only a reboot brings them back"
+                ));
+            }
+        }
         for port in &self.regroup.ports {
             if let Some(step) = power_back(self.helper, port) {
                 self.step(&step);

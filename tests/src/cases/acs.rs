@@ -120,8 +120,9 @@ fn hangs(world: &dyn World) {
         fake.faults().tell(&[(index + 1, Fault::Hang)]);
         split(world).fails(2, "Failed");
         fake.faults().tell(&[]);
-        // Nothing else is begun while it hangs.
-        split(world).fails(1, "Unfinished");
+        // Nothing else is begun while it hangs; a card may be away until it lands.
+        let again = split(world);
+        assert_ne!(again.status, 0, "{step}: {again}");
         fake.kernel().land();
         let recovered = world.vfioctl(User::Alice, &["recover"]).done();
         let told = &recovered["recovered"][0];

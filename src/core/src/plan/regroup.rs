@@ -299,17 +299,33 @@ impl Regrouping<'_> {
         Ok(One::Change(controls, Some(cycle)))
     }
 
-    /// What could be removed and found again to group a device anew, the smallest first: its slot,
-    /// then the slots of the bridges above it, never a port on a root bus.
+    /// What could be removed and found again to group a device anew, the smaller first: its slot;
+    /// then everything below the port on the root bus.
+    ///
+    /// Nothing in between: a port of a switch whose neighbours stay has been seen to find no room
+    /// for its windows again, and the card behind it with it.
     fn cycles_of(&self, target: PciAddress) -> Vec<Cycle> {
-        let mut cycles = Vec::new();
-        let mut at = target;
-        while let Some(bridge) = self.snapshot.function(at).and_then(|found| found.upstream) {
-            cycles.push(Cycle {
-                bridge,
-                functions: self.slot_below(bridge, at),
-            });
-            at = bridge;
+        let mut path = vec![target];
+        while let Some(bridge) = path
+            .last()
+            .and_then(|at| self.snapshot.function(*at)?.upstream)
+        {
+            path.push(bridge);
+            // As deep as bus numbers go, so that a ring ends.
+            if path.len() > 256 {
+                return Vec::new();
+            }
+        }
+        let cycle = |pair: &[PciAddress]| match pair {
+            [at, bridge] => Some(Cycle {
+                bridge: *bridge,
+                functions: self.slot_below(*bridge, *at),
+            }),
+            _ => None,
+        };
+        let mut cycles: Vec<Cycle> = path.windows(2).filter_map(cycle).collect();
+        if cycles.len() > 2 {
+            cycles.drain(1..cycles.len() - 1);
         }
         cycles
     }

@@ -140,18 +140,21 @@ fn all_gpus_are_split_and_the_impossible_ones_are_told() {
 }
 
 #[test]
-fn below_a_switch_its_port_goes_too_and_the_other_card_is_left_alone() {
+fn below_a_switch_the_whole_of_it_is_found_again_its_cards_first() {
     let plan = plan_with(&switch(), &[], &["07:00.0"]).unwrap();
     assert_eq!(
         texts(&plan.regroup),
         [
             "set the ACS bits sv,rr,cr,uf of 00:06.0",
+            "remove 08:00.0",
             "remove 07:00.0",
+            "remove 06:01.0",
             "remove 06:00.0",
-            "look for devices below 05:00.0",
+            "remove 05:00.0",
+            "look for devices below 00:06.0",
         ]
     );
-    assert_eq!(plan.regroup.originals.len(), 2);
+    assert_eq!(plan.regroup.originals.len(), 5);
     assert!(!plan.regroup.after.joins(at("07:00.0"), at("08:00.0")));
 }
 
