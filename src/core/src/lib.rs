@@ -18,6 +18,7 @@ pub mod config;
 pub mod iommu;
 pub mod machine;
 pub mod pci;
+pub mod pin;
 pub mod plan;
 mod snapshot;
 

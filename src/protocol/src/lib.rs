@@ -14,7 +14,7 @@ pub use client::{Client, ClientError, RemoteError};
 
 /// Number of these interfaces; grows by one with every change of them. A command refuses to work
 /// with a helper of a lower level, which may not know what it is asked.
-pub const LEVEL: i64 = 1;
+pub const LEVEL: i64 = 2;
 
 /// Where the helper listens, unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/vfioctl/helper.sock";

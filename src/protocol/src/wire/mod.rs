@@ -9,7 +9,7 @@ mod machine;
 
 use std::fmt;
 
-pub use device::{claim, claim_from_wire, owner, step};
+pub use device::{claim, claim_from_wire, owner, pin, pin_from_wire, step};
 pub use inventory::{snapshot, snapshot_from_wire};
 pub use machine::{spec, spec_from_wire};
 
