@@ -92,9 +92,7 @@ pub fn pin_name(address: PciAddress, identity: Identity) -> String {
         subsystem_vendor,
         subsystem_device,
     } = identity;
-    format!(
-        "{address}-{vendor:#06x}-{device:#06x}-{subsystem_vendor:#06x}-{subsystem_device:#06x}"
-    )
+    format!("{address}-{vendor:#06x}-{device:#06x}-{subsystem_vendor:#06x}-{subsystem_device:#06x}")
 }
 
 #[cfg(test)]
@@ -147,7 +145,10 @@ mod tests {
         assert_eq!(pin.claim(7), person);
         let machine = claim(Purpose::Machine("win".parse().unwrap()));
         assert_eq!(Pin::of(&machine, 8), None);
-        assert!(pin.is_held_by(&machine), "a machine of the same user has it");
+        assert!(
+            pin.is_held_by(&machine),
+            "a machine of the same user has it"
+        );
     }
 
     #[test]
