@@ -1,41 +1,69 @@
 //! What `tests/lab/build` has built: kernel, disks and guest program, in a folder of the cache.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 
 use super::error::{Error, Result, Wrap};
 
-/// The lab's files. Which kernel is in them is chosen by `VFIOCTL_LAB_KERNEL`.
+/// Which Linux runs in the lab.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kernel {
+    /// Debian 12's own.
+    V6_1,
+    /// The newest that Debian 12 has.
+    V6_12,
+}
+
+impl Kernel {
+    fn name(self) -> &'static str {
+        match self {
+            Kernel::V6_1 => "6.1",
+            Kernel::V6_12 => "6.12",
+        }
+    }
+}
+
+/// The lab's files, for one kernel.
 #[derive(Clone, Debug)]
 pub struct Image {
     folder: PathBuf,
 }
 
 impl Image {
-    /// Finds the image, and builds it first where it is missing or out of date.
+    /// Finds the image of a kernel, and builds it first where it is missing or out of date.
+    /// Without a kernel it is the one that `VFIOCTL_LAB_KERNEL` names.
     ///
     /// # Errors
     ///
     /// When the build fails; its output went to standard error.
-    pub fn build() -> Result<Image> {
-        static BUILT: OnceLock<Image> = OnceLock::new();
-        if let Some(image) = BUILT.get() {
+    pub fn build(kernel: Option<Kernel>) -> Result<Image> {
+        static BUILT: Mutex<BTreeMap<Option<Kernel>, Image>> = Mutex::new(BTreeMap::new());
+        // Held while it is built: whoever comes meanwhile has to wait anyway.
+        let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(image) = built.get(&kernel) {
             return Ok(image.clone());
         }
         let script = repository().join("tests/lab/build");
-        let output = Command::new(&script)
+        let mut command = Command::new(&script);
+        if let Some(kernel) = kernel {
+            command.env("VFIOCTL_LAB_KERNEL", kernel.name());
+        }
+        let output = command
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())
             .output()
             .wrap_path("run", &script)?;
         let text = String::from_utf8_lossy(&output.stdout);
         match text.lines().last() {
-            Some(folder) if output.status.success() => Ok(BUILT
-                .get_or_init(|| Image {
+            Some(folder) if output.status.success() => {
+                let image = Image {
                     folder: folder.into(),
-                })
-                .clone()),
+                };
+                built.insert(kernel, image.clone());
+                Ok(image)
+            }
             _ => Err(Error::new(format!(
                 "{} failed with {}",
                 script.display(),
