@@ -12,7 +12,7 @@ mod machine;
 pub(crate) mod schema;
 mod step;
 
-pub(crate) use claim::{ClaimRecord, OwnerRecord};
+pub(crate) use claim::{ClaimRecord, OwnerRecord, PinRecord};
 pub(crate) use error::ErrorRecord;
 pub(crate) use function::{
     AcsBitRecord, AcsRecord, BarRecord, FunctionRecord, ProblemRecord, ShowRecord, SriovRecord,

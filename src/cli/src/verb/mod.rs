@@ -3,6 +3,7 @@
 pub(crate) mod bind;
 pub(crate) mod check;
 pub(crate) mod groups;
+pub(crate) mod hotplug;
 pub(crate) mod list;
 pub(crate) mod recover;
 pub(crate) mod release;
@@ -25,9 +26,14 @@ pub(crate) fn run(verb: Verb, session: &mut Session<'_>) -> Done {
         Verb::List { all } => list::run(all, session),
         Verb::Show { device } => show::run(device.address, session),
         Verb::Groups { tree } => groups::run(tree, session),
-        Verb::Bind { device, plan } => bind::run(device.address, plan, session),
+        Verb::Bind {
+            device,
+            persist,
+            plan,
+        } => bind::run(device.address, persist, plan, session),
         Verb::Release { device, plan } => release::run(device.address, plan, session),
         Verb::Recover { plan } => recover::run(plan, session),
+        Verb::Hotplug => hotplug::run(session),
         Verb::Vm(verb) => vm::run(verb, session),
     }
 }
