@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use vfioctl_core::Snapshot;
 use vfioctl_core::claim::{Claim, Original};
 use vfioctl_core::pci::{DriverName, GroupId, PciAddress};
 use vfioctl_core::plan::{Leftover, RestorePlan, Step, plan_restore};
-use vfioctl_scan::{read_driver, read_driver_override, read_function};
+use vfioctl_core::{Answer, Snapshot};
+use vfioctl_scan::{
+    is_present, read_acs, read_driver, read_driver_override, read_function, read_power_controls,
+};
 
 use crate::helper::Helper;
 use crate::kernel::WriteError;
@@ -225,7 +227,7 @@ fn restore_one(helper: &Helper, original: &Original, progress: Progress<'_>, hom
     }
 }
 
-fn wait_for_stragglers(helper: &Helper, address: PciAddress) {
+pub(crate) fn wait_for_stragglers(helper: &Helper, address: PciAddress) {
     let deadline = Instant::now() + STRAGGLER_TIME;
     while helper.kernel.is_stuck(address) && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(10));
@@ -249,7 +251,7 @@ impl StepError {
     }
 }
 
-fn run_step(helper: &Helper, step: &Step) -> Result<(), String> {
+pub(crate) fn run_step(helper: &Helper, step: &Step) -> Result<(), String> {
     let (retries, pause) = BIND_RETRIES;
     let mut tries = 0;
     loop {
@@ -294,6 +296,15 @@ fn has_effect(helper: &Helper, step: &Step) -> bool {
             address,
             driver: wanted,
         } => driver(*address).as_ref() == Some(wanted),
+        Step::SetAcs { address, to, .. } => {
+            let now = read_acs(&helper.root, *address);
+            matches!(now, Ok(Answer::Known(Some(now))) if now.acs.control() == *to)
+        }
+        Step::SetPower { address, to, .. } => read_power_controls(&helper.root, [*address])
+            .is_ok_and(|now| now.get(address) == Some(to)),
+        Step::Remove { address } => !is_present(&helper.root, *address),
+        // What is found is looked for by whoever knows what was there.
+        Step::Rescan { .. } => true,
     }
 }
 
@@ -314,7 +325,7 @@ fn verify_taken(helper: &Helper, claim: &Claim) -> Result<(), String> {
     Ok(())
 }
 
-fn undone_error(because: String, home: &Home) -> MethodError {
+pub(crate) fn undone_error(because: String, home: &Home) -> MethodError {
     let mut message = because;
     for leftover in &home.leftovers {
         message.push_str("; while undoing: ");

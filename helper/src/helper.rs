@@ -13,6 +13,7 @@ use crate::kernel::Kernel;
 use crate::limits::START_RECOVERY_TIME;
 use crate::machine::{Launcher, Machines};
 use crate::pin::Pins;
+use crate::regroup::AcsState;
 use crate::reserve::{Reservation, Reservations};
 use crate::state::State;
 use crate::sys::RuntimeDirs;
@@ -30,6 +31,8 @@ pub struct Parts {
     pub state: State,
     /// What it remembers over reboots.
     pub pins: Pins,
+    /// What it remembers until the next boot.
+    pub acs: AcsState,
     /// The runtime directory, `/run/vfioctl`.
     pub runtime: PathBuf,
     /// The program that machines are run by.
@@ -48,6 +51,10 @@ pub struct Helper {
     pub(crate) qemu: String,
     pub(crate) machines: Machines,
     pub(crate) reservations: Arc<Reservations>,
+    /// Changes of ACS since the boot.
+    pub(crate) acs: AcsState,
+    /// Held while ACS is changed and devices are grouped anew.
+    pub(crate) regrouping: Mutex<()>,
     /// What recovery did when the helper started, until someone asks.
     pub(crate) recovered: Mutex<Vec<Recovered>>,
     is_ready: Mutex<bool>,
@@ -65,6 +72,8 @@ impl Helper {
             pins: parts.pins,
             runtime: RuntimeDirs::below(&parts.runtime),
             qemu: parts.qemu,
+            acs: parts.acs,
+            regrouping: Mutex::default(),
             machines: Machines::default(),
             reservations: Arc::default(),
             recovered: Mutex::default(),

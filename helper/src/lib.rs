@@ -7,7 +7,9 @@
 #![deny(unsafe_code)]
 
 pub mod apply;
+mod at_boot;
 mod audit;
+mod configuration;
 mod error;
 mod helper;
 pub mod kernel;
@@ -21,6 +23,7 @@ pub mod pin;
 mod policy;
 mod recover;
 mod refuse;
+mod regroup;
 mod reserve;
 pub mod server;
 mod start;
@@ -29,5 +32,6 @@ mod sys;
 
 pub use error::MethodError;
 pub use helper::{Helper, Parts};
+pub use regroup::AcsState;
 pub use start::run;
 pub use sys::LiveKernel;

@@ -33,6 +33,11 @@ pub(crate) const BIND_RETRIES: (u32, Duration) = (20, Duration::from_millis(50))
 /// How long recovery waits for a write that a killed helper's child still does. An honest write
 /// ends within this; one that hangs is left for a later recovery.
 pub(crate) const STRAGGLER_TIME: Duration = Duration::from_secs(5);
+/// How long functions that were removed may take to be found again. The kernel waits for a link
+/// to train up to a second itself (`drivers/pci/pci.c`, `pci_bridge_wait_for_secondary_bus`).
+pub(crate) const RESCAN_TIME: Duration = Duration::from_secs(5);
+/// Devices or ports that one request about ACS may name: more than any machine has GPUs.
+pub(crate) const MAX_ACS_ADDRESSES: usize = 256;
 /// How long a link may take to show what was written.
 pub(crate) const READ_BACK_TIME: Duration = Duration::from_secs(2);
 /// How long a call waits for the recovery that runs when the helper starts.

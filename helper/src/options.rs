@@ -22,6 +22,8 @@ pub(crate) struct Options {
     pub(crate) qemu: String,
     /// Whether QEMU is started by the helper itself, also where systemd runs.
     pub(crate) direct: bool,
+    /// Where the administrator's wishes stand.
+    pub(crate) configuration: PathBuf,
     /// How long to stay with nothing to do.
     pub(crate) idle: Option<Duration>,
 }
@@ -30,6 +32,7 @@ pub(crate) struct Options {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Asked {
     Run(Options),
+    AtBoot(Options),
     Help,
     Version,
 }
@@ -50,6 +53,8 @@ The privileged helper of vfioctl. systemd starts it when someone calls
   --qemu PATH     the program that runs machines (/usr/bin/qemu-system-x86_64)
   --idle SECONDS  end after so long with nothing to do; 0: never
                   (30 when started by systemd, else 0)
+  --config PATH   what to do unasked (/etc/vfioctl/vfioctl.toml)
+  --at-boot       do what that file wants at boot, and end
   --direct        start QEMU itself, also where systemd could
   --version, --help
 ";
@@ -75,9 +80,11 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Asked
         runtime: "/run/vfioctl".into(),
         qemu: QEMU.into(),
         direct: false,
+        configuration: crate::configuration::PATH.into(),
         idle: None,
     };
     let mut idle = None;
+    let mut is_at_boot = false;
     let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
         let mut value = || {
@@ -88,6 +95,8 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Asked
         match argument.as_str() {
             "--help" => return Ok(Asked::Help),
             "--version" => return Ok(Asked::Version),
+            "--at-boot" => is_at_boot = true,
+            "--config" => options.configuration = value()?.into(),
             "--direct" => options.direct = true,
             "--hold-pinned" => options.hold_pinned = true,
             "--listen" => options.listen = Some(value()?.into()),
@@ -111,6 +120,11 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Asked
         (None, Some(_)) => None,
         (None, None) => Some(crate::limits::IDLE),
     };
+    if is_at_boot {
+        // Below the runtime directory: /var may not be mounted yet.
+        options.state = options.runtime.join("boot");
+        return Ok(Asked::AtBoot(options));
+    }
     Ok(Asked::Run(options))
 }
 

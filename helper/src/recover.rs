@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use vfioctl_core::claim::{Claim, Purpose};
+use vfioctl_core::claim::{Claim, Owner, Purpose};
 use vfioctl_protocol::device::Recovered;
 use vfioctl_protocol::wire;
 
@@ -11,6 +11,7 @@ use crate::helper::Helper;
 use crate::limits::MAX_RECOVERED;
 use crate::machine;
 use crate::pin::{keep_pins, plan_pins};
+use crate::regroup::{Regroup, plan_undo, undo};
 use crate::state::Change;
 use crate::{MethodError, audit};
 
@@ -39,6 +40,14 @@ pub(crate) fn recover_at_start(helper: &Arc<Helper>) {
 /// What would be taken home.
 pub(crate) fn plan_recovery(helper: &Helper) -> Result<Vec<Recovered>, MethodError> {
     let mut planned = Vec::new();
+    if let Some(regroup) = helper.acs.unfinished() {
+        let home = Home {
+            steps: plan_undo(helper, &regroup),
+            is_pending: true,
+            ..Home::default()
+        };
+        planned.push(describe_regroup(helper, &regroup, &home));
+    }
     for orphan in find_orphans(helper)? {
         let plan = plan_home(helper, &orphan.claim.originals)?;
         let home = Home {
@@ -55,6 +64,16 @@ pub(crate) fn plan_recovery(helper: &Helper) -> Result<Vec<Recovered>, MethodErr
 /// Takes everything home that has no living owner, and then binds what is pinned.
 pub(crate) fn recover(helper: &Helper) -> Result<Vec<Recovered>, MethodError> {
     let mut recovered = Vec::new();
+    // First: a device that is not there cannot be bound. While somebody works on it, it has a
+    // living owner.
+    if let Ok(_guard) = helper.regrouping.try_lock()
+        && let Some(regroup) = helper.acs.unfinished()
+    {
+        let home = undo(helper, &regroup);
+        let done = describe_regroup(helper, &regroup, &home);
+        audit::info(&format!("recovered {}; home={}", done.found, done.home));
+        recovered.push(done);
+    }
     for orphan in find_orphans(helper)? {
         let groups = groups_of(helper, &orphan.claim);
         // Somebody works on it right now: then it has a living owner after all.
@@ -115,6 +134,20 @@ fn find_orphans(helper: &Helper) -> Result<Vec<Orphan>, MethodError> {
         orphans.push(Orphan { found, claim });
     }
     Ok(orphans)
+}
+
+fn describe_regroup(helper: &Helper, regroup: &Regroup, home: &Home) -> Recovered {
+    let ports = regroup.ports.iter().map(|port| port.address);
+    let members = regroup.originals.iter().map(|original| original.address);
+    Recovered {
+        owner: wire::owner(&Owner::person(regroup.uid), helper.user_name(regroup.uid)),
+        found: "a change of ACS that was not finished".to_owned(),
+        addresses: ports.chain(members).map(|at| at.to_string()).collect(),
+        steps: home.steps.iter().map(wire::step).collect(),
+        leftovers: home.leftovers.clone(),
+        home: !home.is_pending,
+        pinned: false,
+    }
 }
 
 fn describe(helper: &Helper, orphan: &Orphan, home: &Home) -> Recovered {

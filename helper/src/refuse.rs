@@ -2,9 +2,10 @@
 
 use vfioctl_core::Snapshot;
 use vfioctl_core::claim::{Claim, Original, Owner};
+use vfioctl_core::iommu::Separation;
 use vfioctl_core::pci::PciAddress;
 use vfioctl_core::plan::{BindPlan, Refusal, plan_bind};
-use vfioctl_scan::{read_device_nodes, read_holders};
+use vfioctl_scan::{read_device_nodes, read_holders, read_platform};
 
 use crate::MethodError;
 use crate::helper::Helper;
@@ -15,12 +16,47 @@ pub(crate) fn plan_device(
     snapshot: &Snapshot,
     claims: &[Claim],
     address: PciAddress,
+    uid: u32,
 ) -> Result<BindPlan, MethodError> {
     match plan_bind(snapshot, claims, address) {
-        Ok(plan) => Ok(plan),
+        Ok(plan) => {
+            refuse_reduced(helper, snapshot, claims, &plan, uid)?;
+            Ok(plan)
+        }
         Err(Refusal::Claimed { address, owner }) => Err(claimed(helper, address, &owner)),
         Err(refusal) => Err(refusal.into()),
     }
+}
+
+/// Devices that only the kernel's old groups keep apart, since ACS bits have been cleared, do not
+/// go to different people.
+fn refuse_reduced(
+    helper: &Helper,
+    snapshot: &Snapshot,
+    claims: &[Claim],
+    plan: &BindPlan,
+    uid: u32,
+) -> Result<(), MethodError> {
+    if claims.iter().all(|claim| claim.owner.uid == uid) {
+        return Ok(());
+    }
+    let separation = Separation::of(snapshot, &read_platform(&helper.root));
+    for original in &plan.originals {
+        for partner in separation.reduced_partners(original.address) {
+            let other = claims
+                .iter()
+                .find(|claim| claim.holds(partner) && claim.owner.uid != uid);
+            if let Some(other) = other {
+                let refusal = Refusal::IsolationReduced {
+                    asked: original.address,
+                    partner,
+                    owner: other.owner.clone(),
+                };
+                return Err(refusal.into());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// That a device belongs to someone.

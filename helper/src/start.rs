@@ -11,9 +11,10 @@ use crate::helper::{Helper, Parts};
 use crate::machine::{DirectLauncher, Launcher, SystemdLauncher};
 use crate::options::{Asked, HELP, Options, parse};
 use crate::pin::{Pins, hold_pinned, look_at_pins};
+use crate::regroup::AcsState;
 use crate::state::State;
 use crate::sys::{LiveKernel, bind_socket, drop_privileges};
-use crate::{audit, server};
+use crate::{at_boot, audit, server};
 
 /// Runs the helper; the whole of the program.
 pub fn run() -> ExitCode {
@@ -32,6 +33,13 @@ pub fn run() -> ExitCode {
             audit::error(&message);
             ExitCode::from(2)
         }
+        Ok(Asked::AtBoot(options)) => match try_at_boot(&options) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(message) => {
+                audit::error(&message);
+                ExitCode::FAILURE
+            }
+        },
         Ok(Asked::Run(options)) => match try_run(&options) {
             Ok(()) => ExitCode::SUCCESS,
             Err(message) => {
@@ -40,6 +48,13 @@ pub fn run() -> ExitCode {
             }
         },
     }
+}
+
+fn try_at_boot(options: &Options) -> Result<(), String> {
+    drop_privileges(false).map_err(|error| format!("cannot give up capabilities: {error}"))?;
+    let launcher = Box::new(DirectLauncher { helper_group: None });
+    let helper = make_helper(options, launcher)?;
+    at_boot::run(&helper, &options.configuration)
 }
 
 fn try_run(options: &Options) -> Result<(), String> {
@@ -88,7 +103,9 @@ fn make_helper(options: &Options, launcher: Box<dyn Launcher>) -> Result<Helper,
     let kernel = LiveKernel::open(Path::new("/"), &options.runtime)
         .map_err(|error| format!("cannot open /sys, /dev and the runtime directory: {error}"))?;
     let state = State::open(&options.state, boot_id).map_err(|error| error.to_string())?;
+    let acs = AcsState::open(&options.runtime).map_err(|error| error.to_string())?;
     Ok(Helper::new(Parts {
+        acs,
         root,
         kernel: Box::new(kernel),
         launcher,

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use varlink_parser::{IDL, VStruct, VStructOrEnum, VType, VTypeExt};
 
-const INTERFACES: [&str; 3] = ["Inventory", "Device", "Machine"];
+const INTERFACES: [&str; 4] = ["Inventory", "Device", "Acs", "Machine"];
 
 fn main() {
     let out: PathBuf = std::env::var_os("OUT_DIR")

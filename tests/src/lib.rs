@@ -3,8 +3,10 @@
 //! A case ([`cases`]) is written once and run in two worlds ([`world`]): on a machine in a folder
 //! whose kernel is ours ([`fake`]), which can be told to fail at any step, and in the lab
 //! ([`lab`]), a virtual machine with a real kernel, an IOMMU and devices that can be bound, reset
-//! and passed through without harm to the machine that runs the tests. [`guest`] is the machine that is started in it. [`raw`] is a caller that keeps no rules. [`schema`] holds answers
-//! against `docs/schema/`; [`suite`] runs it all and reports what could not run, and why.
+//! and passed through without harm to the machine that runs the tests. [`guest`] is the machine
+//! that is started in it. [`differential`] holds the predictor of IOMMU groups against the kernel.
+//! [`raw`] is a caller that keeps no rules. [`schema`] holds answers against `docs/schema/`;
+//! [`suite`] runs it all and reports what could not run, and why.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -14,6 +16,7 @@
 )]
 
 pub mod cases;
+pub mod differential;
 pub mod fake;
 pub mod guest;
 pub mod lab;

@@ -106,7 +106,7 @@ fn plan_devices(
                     originals,
                     groups,
                     steps,
-                } = plan_device(helper, snapshot, &claims, *device)?;
+                } = plan_device(helper, snapshot, &claims, *device, peer.uid)?;
                 Taking {
                     originals,
                     groups,

@@ -32,7 +32,7 @@ pub(super) fn plan(
     persist: bool,
 ) -> Result<io::PlanBind_Reply, MethodError> {
     let address = parse_address(address)?;
-    let plan = look_and_plan(&session.helper, address)?;
+    let plan = look_and_plan(&session.helper, address, session.peer.uid)?;
     if persist {
         refuse_pin(&session.helper, &plan.originals, session.peer.uid)?;
     }
@@ -126,7 +126,7 @@ fn try_bind(
         .into_iter()
         .collect();
     let _reservation = helper.reserve(&groups, owner)?;
-    let plan = look_and_plan(helper, address)?;
+    let plan = look_and_plan(helper, address, owner.uid)?;
     let members: Vec<PciAddress> = plan.originals.iter().map(|o| o.address).collect();
     if plan.groups != groups || seen.is_some_and(|seen| seen != members) {
         return Err(MethodError::refused(
@@ -156,7 +156,7 @@ fn try_bind(
     Ok(claim)
 }
 
-fn look_and_plan(helper: &Helper, address: PciAddress) -> Result<BindPlan, MethodError> {
+fn look_and_plan(helper: &Helper, address: PciAddress, uid: u32) -> Result<BindPlan, MethodError> {
     let snapshot = read_snapshot(&helper.root, HostView::Required)?;
-    plan_device(helper, &snapshot, &helper.state.claims(), address)
+    plan_device(helper, &snapshot, &helper.state.claims(), address, uid)
 }

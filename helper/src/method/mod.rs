@@ -1,6 +1,7 @@
 //! The methods: one file a verb, each in the same order: parse, validate, peer, authorise, look
 //! and plan, apply.
 
+mod acs;
 mod bind;
 mod create_machine;
 mod describe;
@@ -40,6 +41,7 @@ pub(crate) fn service(helper: &Arc<Helper>, peer: &Peer) -> VarlinkService {
         vec![
             Box::new(vfioctl_protocol::inventory::new(session())),
             Box::new(vfioctl_protocol::device::new(session())),
+            Box::new(vfioctl_protocol::acs::new(session())),
             Box::new(vfioctl_protocol::machine::new(session())),
         ],
     )

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use vfioctl_protocol::{LEVEL, device, inventory, machine};
+use vfioctl_protocol::{LEVEL, acs, device, inventory, machine};
 
 use super::reply::reply_error;
 use super::{
-    bind, create_machine, describe, list_claims, list_machines, notice, plan_machine, recover,
-    release, remove_machine, stop_machine,
+    acs as method, bind, create_machine, describe, list_claims, list_machines, notice,
+    plan_machine, recover, release, remove_machine, stop_machine,
 };
 use crate::helper::Helper;
 use crate::peer::Peer;
@@ -18,6 +18,7 @@ pub(super) struct Session {
     pub(super) peer: Peer,
 }
 
+const ACS: &str = "io.vfioctl.Acs";
 const DEVICE: &str = "io.vfioctl.Device";
 const INVENTORY: &str = "io.vfioctl.Inventory";
 const MACHINE: &str = "io.vfioctl.Machine";
@@ -117,6 +118,108 @@ impl device::VarlinkInterface for Session {
             Ok(recovered) => call.reply(recovered),
             Err(error) => reply_error(call, DEVICE, error),
         }
+    }
+}
+
+impl acs::VarlinkInterface for Session {
+    fn plan_isolate(
+        &self,
+        call: &mut dyn acs::Call_PlanIsolate,
+        addresses: Vec<String>,
+    ) -> varlink::Result<()> {
+        match method::plan_isolate(self, &addresses) {
+            Ok(plan) => call.reply(plan),
+            Err(error) => reply_error(call, ACS, error),
+        }
+    }
+
+    fn isolate(
+        &self,
+        call: &mut dyn acs::Call_Isolate,
+        addresses: Vec<String>,
+        members: Option<Vec<String>>,
+    ) -> varlink::Result<()> {
+        let more = call.wants_more();
+        call.set_continues(more);
+        let done = method::isolate(self, &addresses, members, &mut |step| {
+            if more {
+                let _ = call.reply(Some(step), None, None);
+            }
+        });
+        call.set_continues(false);
+        match done {
+            Ok(done) => call.reply(None, Some(done.plan), Some(done.groups)),
+            Err(error) => reply_error(call, ACS, error),
+        }
+    }
+
+    fn plan_set(
+        &self,
+        call: &mut dyn acs::Call_PlanSet,
+        address: String,
+        bits: String,
+        regroup: Option<bool>,
+    ) -> varlink::Result<()> {
+        match method::plan_set(self, &address, &bits, regroup.unwrap_or(false)) {
+            Ok(plan) => call.reply(plan),
+            Err(error) => reply_error(call, ACS, error),
+        }
+    }
+
+    fn set(
+        &self,
+        call: &mut dyn acs::Call_Set,
+        address: String,
+        bits: String,
+        regroup: Option<bool>,
+    ) -> varlink::Result<()> {
+        let more = call.wants_more();
+        call.set_continues(more);
+        let regroup = regroup.unwrap_or(false);
+        let done = method::set(self, &address, &bits, regroup, &mut |step| {
+            if more {
+                let _ = call.reply(Some(step), None, None);
+            }
+        });
+        call.set_continues(false);
+        match done {
+            Ok(done) => call.reply(None, Some(done.plan), Some(done.groups)),
+            Err(error) => reply_error(call, ACS, error),
+        }
+    }
+
+    fn plan_restore(
+        &self,
+        call: &mut dyn acs::Call_PlanRestore,
+        addresses: Vec<String>,
+    ) -> varlink::Result<()> {
+        match method::plan_restore(self, &addresses) {
+            Ok(plan) => call.reply(plan),
+            Err(error) => reply_error(call, ACS, error),
+        }
+    }
+
+    fn restore(
+        &self,
+        call: &mut dyn acs::Call_Restore,
+        addresses: Vec<String>,
+    ) -> varlink::Result<()> {
+        let more = call.wants_more();
+        call.set_continues(more);
+        let done = method::restore(self, &addresses, &mut |step| {
+            if more {
+                let _ = call.reply(Some(step), None, None);
+            }
+        });
+        call.set_continues(false);
+        match done {
+            Ok(done) => call.reply(None, Some(done.plan), Some(done.groups)),
+            Err(error) => reply_error(call, ACS, error),
+        }
+    }
+
+    fn list_changes(&self, call: &mut dyn acs::Call_ListChanges) -> varlink::Result<()> {
+        call.reply(method::list_changes(&self.helper))
     }
 }
 

@@ -158,7 +158,7 @@ fn plan_again(helper: &Helper, pin: &Pin, own: Option<&Claim>) -> Result<BindPla
         .into_iter()
         .filter(|claim| Some(claim) != own)
         .collect();
-    let plan = plan_device(helper, &snapshot, &others, first)?;
+    let plan = plan_device(helper, &snapshot, &others, first, pin.uid)?;
     let planned: Vec<PciAddress> = plan.originals.iter().map(|each| each.address).collect();
     let pinned: Vec<PciAddress> = pin.originals.iter().map(|each| each.address).collect();
     // Looked at again, since the device may be another one by now.

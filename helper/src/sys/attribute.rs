@@ -36,12 +36,15 @@ pub(crate) enum Written {
     Hangs(Hanging),
 }
 
-/// Writes `value` to an attribute below `root`, from a child, and waits at most `timeout`. The
+/// Writes `value` to an attribute below `root`, at an offset where one is
+/// given, from a child, and waits at most
+/// `timeout`. The
 /// child, and only it, holds `lock` until the write has returned.
 pub(crate) fn write_attribute(
     root: &OwnedFd,
     path: &str,
     value: &[u8],
+    at: Option<i64>,
     lock: OwnedFd,
     timeout: Duration,
 ) -> Written {
@@ -52,7 +55,7 @@ pub(crate) fn write_attribute(
         Ok(file) => file,
         Err(errno) => return failed(errno),
     };
-    let forked = fork_writer(&file, &lock, value);
+    let forked = fork_writer(&file, &lock, value, at);
     drop(lock);
     match forked {
         Ok(pid) => wait(pid, timeout).unwrap_or_else(failed),
@@ -95,14 +98,19 @@ fn wait(pid: Pid, timeout: Duration) -> Result<Written, Errno> {
     unsafe_code,
     reason = "fork, and the system calls of a child that may do nothing else"
 )]
-fn fork_writer(file: &OwnedFd, lock: &OwnedFd, value: &[u8]) -> Result<Pid, Errno> {
+fn fork_writer(
+    file: &OwnedFd,
+    lock: &OwnedFd,
+    value: &[u8],
+    at: Option<i64>,
+) -> Result<Pid, Errno> {
     let fd = file.as_raw_fd();
     let number = |fd: i32| u32::try_from(fd).unwrap_or_default();
     let (low, high) = (
         number(fd.min(lock.as_raw_fd())),
         number(fd.max(lock.as_raw_fd())),
     );
-    // SAFETY: the child calls only close_range, write and _exit below, which are async-signal-safe
+    // SAFETY: the child calls only close_range, write or pwrite, and _exit below, plain system calls that are safe there
     // (signal-safety(7)); it allocates nothing and takes no lock, so the state that other threads
     // left in the copied memory does not matter. `fork` itself has no precondition.
     let pid = unsafe { libc::fork() };
@@ -111,7 +119,11 @@ fn fork_writer(file: &OwnedFd, lock: &OwnedFd, value: &[u8]) -> Result<Pid, Errn
         close_others(low, high);
         // SAFETY: `value` is a live slice of `value.len()` bytes, copied into the child with the
         // rest of its memory; `fd` is open in the child and was kept by close_others.
-        let written = unsafe { libc::write(fd, value.as_ptr().cast(), value.len()) };
+        let written = match at {
+            None => unsafe { libc::write(fd, value.as_ptr().cast(), value.len()) },
+            // SAFETY: as above.
+            Some(at) => unsafe { libc::pwrite(fd, value.as_ptr().cast(), value.len(), at) },
+        };
         let status = if written < 0 {
             std::io::Error::last_os_error()
                 .raw_os_error()
@@ -155,18 +167,18 @@ mod tests {
         let root: OwnedFd = std::fs::File::open(folder.path()).unwrap().into();
         let limit = Duration::from_secs(10);
         let lock = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
-        let written = write_attribute(&root, "attribute", b"vfio-pci", lock(), limit);
+        let written = write_attribute(&root, "attribute", b"vfio-pci", None, lock(), limit);
         assert!(matches!(written, Written::Answered(Ok(()))));
         assert_eq!(
             std::fs::read(folder.path().join("attribute")).unwrap(),
             b"vfio-pci"
         );
-        let absent = write_attribute(&root, "absent", b"x", lock(), limit);
+        let absent = write_attribute(&root, "absent", b"x", None, lock(), limit);
         let Written::Answered(Err(error)) = absent else {
             panic!("an answer was expected")
         };
         assert_eq!(error, WriteError::Errno(libc::ENOENT));
-        let outside = write_attribute(&root, "../attribute", b"x", lock(), limit);
+        let outside = write_attribute(&root, "../attribute", b"x", None, lock(), limit);
         let Written::Answered(Err(error)) = outside else {
             panic!("an answer was expected")
         };
@@ -186,7 +198,7 @@ mod tests {
             .unwrap();
         let value = vec![0; 1 << 20];
         let lock: OwnedFd = std::fs::File::open("/dev/null").unwrap().into();
-        let written = write_attribute(&root, "pipe", &value, lock, Duration::from_millis(50));
+        let written = write_attribute(&root, "pipe", &value, None, lock, Duration::from_millis(50));
         let Written::Hangs(hanging) = written else {
             panic!("the write should hang")
         };

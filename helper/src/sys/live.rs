@@ -6,8 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
+use vfioctl_core::Answer;
 use vfioctl_core::pci::{GroupId, PciAddress};
 use vfioctl_core::plan::Step;
+use vfioctl_scan::SysRoot;
 
 use super::attribute::{Hanging, Written, write_attribute};
 use super::device_locks::DeviceLocks;
@@ -17,6 +19,7 @@ use crate::kernel::{Kernel, WriteError};
 /// The running kernel, by its sysfs and its device nodes.
 #[derive(Debug)]
 pub struct LiveKernel {
+    root: SysRoot,
     sys: OwnedFd,
     dev: OwnedFd,
     locks: DeviceLocks,
@@ -33,12 +36,27 @@ impl LiveKernel {
     pub fn open(root: &Path, runtime: &Path) -> std::io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let open = |name| rustix::fs::open(root.join(name), flags, Mode::empty());
+        let root_of = SysRoot::below(root).map_err(std::io::Error::other)?;
         Ok(Self {
+            root: root_of,
             sys: open("sys")?,
             dev: open("dev")?,
             locks: DeviceLocks::open(runtime)?,
             left_behind: Mutex::default(),
         })
+    }
+
+    /// Where a control register lies, by a walk through the capabilities as they are now. One that
+    /// does not hold what the step was planned for is not written.
+    fn find_control(&self, address: PciAddress, expected: u16) -> Result<i64, WriteError> {
+        let found = vfioctl_scan::read_acs(&self.root, address);
+        let Ok(Answer::Known(Some(registers))) = found else {
+            return Err(WriteError::Errno(libc::ENODEV));
+        };
+        if registers.acs.control() != expected {
+            return Err(WriteError::Errno(libc::ESTALE));
+        }
+        i64::try_from(registers.control_at).map_err(|_| WriteError::Errno(libc::EINVAL))
     }
 
     fn left_behind(&self) -> MutexGuard<'_, Vec<Hanging>> {
@@ -57,22 +75,41 @@ impl Kernel for LiveKernel {
             Ok(None) => return Err(WriteError::Stuck),
             Err(errno) => return Err(WriteError::Errno(errno.raw_os_error())),
         };
-        let (path, value) = match step {
+        let device = |attribute: &str| format!("bus/pci/devices/{address}/{attribute}");
+        let (path, value, at) = match step {
+            Step::SetAcs { from, to, .. } => {
+                let at = self.find_control(address, *from)?;
+                (device("config"), to.to_le_bytes().to_vec(), Some(at))
+            }
+            Step::SetPower { to, .. } => (device("power/control"), to.as_str().into(), None),
+            Step::Remove { .. } => (device("remove"), b"1".to_vec(), None),
+            Step::Rescan { .. } => {
+                let bus = vfioctl_scan::read_bus_below(&self.root, address);
+                let bus = bus.ok().flatten().ok_or(WriteError::Errno(libc::ENODEV))?;
+                (
+                    device(&format!("pci_bus/{bus}/rescan")),
+                    b"1".to_vec(),
+                    None,
+                )
+            }
             // A line end clears it: `driver_set_override` in `drivers/base/driver.c`.
             Step::SetOverride { to, .. } => (
                 format!("bus/pci/devices/{address}/driver_override"),
-                format!("{}\n", to.as_deref().unwrap_or_default()),
+                format!("{}\n", to.as_deref().unwrap_or_default()).into_bytes(),
+                None,
             ),
             Step::Unbind { driver, .. } => (
                 format!("bus/pci/drivers/{driver}/unbind"),
-                address.to_string(),
+                address.to_string().into_bytes(),
+                None,
             ),
             Step::Bind { driver, .. } => (
                 format!("bus/pci/drivers/{driver}/bind"),
-                address.to_string(),
+                address.to_string().into_bytes(),
+                None,
             ),
         };
-        match write_attribute(&self.sys, &path, value.as_bytes(), lock, timeout) {
+        match write_attribute(&self.sys, &path, &value, at, lock, timeout) {
             Written::Answered(answer) => answer,
             Written::Hangs(hanging) => {
                 self.left_behind().push(hanging);

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde_json::json;
 use vfioctl_core::Snapshot;
+use vfioctl_core::acs::AcsChange;
 use vfioctl_core::pci::PciAddress;
 use vfioctl_protocol::wire::{WireError, snapshot_from_wire};
-use vfioctl_protocol::{Client, ClientError, device, inventory, machine};
+use vfioctl_protocol::{Client, ClientError, acs, device, inventory, machine};
 
 use crate::limits;
 use crate::seen::{SeenClaim, SeenPin};
@@ -154,6 +155,110 @@ impl Helper {
             .call("io.vfioctl.Device.Recover", parameters, limit)
     }
 
+    /// Tells which ports were changed since the boot.
+    pub(crate) fn acs_changes(&mut self) -> Reply<Vec<acs::Change>> {
+        let reply: acs::ListChanges_Reply =
+            self.client
+                .call("io.vfioctl.Acs.ListChanges", json!({}), limits::LOOK)?;
+        Ok(reply.changes)
+    }
+
+    /// Plans to isolate devices.
+    pub(crate) fn plan_isolate(&mut self, devices: &[PciAddress]) -> Reply<acs::Plan> {
+        let addresses = texts(devices);
+        let parameters = acs::PlanIsolate_Args { addresses };
+        let reply: acs::PlanIsolate_Reply =
+            self.client
+                .call("io.vfioctl.Acs.PlanIsolate", parameters, limits::LOOK)?;
+        Ok(reply.plan)
+    }
+
+    /// Isolates devices; every step that is done goes to `progress`.
+    pub(crate) fn isolate(
+        &mut self,
+        devices: &[PciAddress],
+        members: Vec<String>,
+        mut progress: impl FnMut(acs::Step),
+    ) -> Reply<Regrouped> {
+        let parameters = acs::Isolate_Args {
+            addresses: texts(devices),
+            members: Some(members),
+        };
+        let reply = self.client.call_more(
+            "io.vfioctl.Acs.Isolate",
+            parameters,
+            limits::STEP,
+            |reply: acs::Isolate_Reply| reply.step.into_iter().for_each(&mut progress),
+        )?;
+        Regrouped::of(reply.plan, reply.groups)
+    }
+
+    /// Plans to change bits of a port.
+    pub(crate) fn plan_set_acs(
+        &mut self,
+        port: PciAddress,
+        bits: AcsChange,
+        regroup: bool,
+    ) -> Reply<acs::Plan> {
+        let parameters = acs::PlanSet_Args {
+            address: port.to_string(),
+            bits: bits.to_string(),
+            regroup: Some(regroup),
+        };
+        let reply: acs::PlanSet_Reply =
+            self.client
+                .call("io.vfioctl.Acs.PlanSet", parameters, limits::LOOK)?;
+        Ok(reply.plan)
+    }
+
+    /// Changes bits of a port; every step that is done goes to `progress`.
+    pub(crate) fn set_acs(
+        &mut self,
+        port: PciAddress,
+        bits: AcsChange,
+        regroup: bool,
+        mut progress: impl FnMut(acs::Step),
+    ) -> Reply<Regrouped> {
+        let parameters = acs::Set_Args {
+            address: port.to_string(),
+            bits: bits.to_string(),
+            regroup: Some(regroup),
+        };
+        let reply = self.client.call_more(
+            "io.vfioctl.Acs.Set",
+            parameters,
+            limits::STEP,
+            |reply: acs::Set_Reply| reply.step.into_iter().for_each(&mut progress),
+        )?;
+        Regrouped::of(reply.plan, reply.groups)
+    }
+
+    /// Plans to take changes of ports back.
+    pub(crate) fn plan_restore_acs(&mut self, ports: &[PciAddress]) -> Reply<acs::Plan> {
+        let addresses = texts(ports);
+        let parameters = acs::PlanRestore_Args { addresses };
+        let reply: acs::PlanRestore_Reply =
+            self.client
+                .call("io.vfioctl.Acs.PlanRestore", parameters, limits::LOOK)?;
+        Ok(reply.plan)
+    }
+
+    /// Takes changes of ports back; every step that is done goes to `progress`.
+    pub(crate) fn restore_acs(
+        &mut self,
+        ports: &[PciAddress],
+        mut progress: impl FnMut(acs::Step),
+    ) -> Reply<Regrouped> {
+        let addresses = texts(ports);
+        let reply = self.client.call_more(
+            "io.vfioctl.Acs.Restore",
+            acs::Restore_Args { addresses },
+            limits::STEP,
+            |reply: acs::Restore_Reply| reply.step.into_iter().for_each(&mut progress),
+        )?;
+        Regrouped::of(reply.plan, reply.groups)
+    }
+
     /// Plans a machine.
     pub(crate) fn plan_machine(&mut self, spec: machine::Spec) -> Reply<machine::Plan_Reply> {
         self.client.call(
@@ -233,6 +338,28 @@ impl Helper {
                 .call("io.vfioctl.Machine.Remove", parameters, limits::LOOK)?;
         Ok(())
     }
+}
+
+/// What changing ACS came to.
+#[derive(Debug)]
+pub(crate) struct Regrouped {
+    /// What was done.
+    pub(crate) plan: acs::Plan,
+    /// The groups that are concerned, as they are now.
+    pub(crate) groups: Vec<Vec<String>>,
+}
+
+impl Regrouped {
+    fn of(plan: Option<acs::Plan>, groups: Option<Vec<Vec<String>>>) -> Reply<Self> {
+        match (plan, groups) {
+            (Some(plan), Some(groups)) => Ok(Self { plan, groups }),
+            _ => Err(ClientError::Malformed("the last reply has no plan".into())),
+        }
+    }
+}
+
+fn texts(addresses: &[PciAddress]) -> Vec<String> {
+    addresses.iter().map(ToString::to_string).collect()
 }
 
 fn is_unknown_method(name: &str) -> bool {

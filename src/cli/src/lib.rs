@@ -6,11 +6,12 @@
 //! It asks the `helper`, or looks with the user's own eyes where none answers (`seen`), and
 //! fills a record (`record`, by `view` where it is about PCI functions, with `names`). The
 //! record is JSON for programs, and text for people (`print`). What goes wrong is a
-//! `failure`. The exit status is a [`Verdict`].
+//! `failure`. A `picture` of the machine is made apart, and put into an `answer_file`. The exit status is a [`Verdict`].
 //!
 //! The command decides nothing about devices and writes nothing but its answer.
 #![forbid(unsafe_code)]
 
+mod answer_file;
 mod command_line;
 mod completion;
 mod failure;
@@ -21,6 +22,7 @@ mod helper;
 mod limits;
 mod names;
 mod output;
+mod picture;
 mod print;
 mod programs;
 mod record;

@@ -46,3 +46,7 @@ pub(crate) const SPEC_FILE: u64 = 1024 * 1024;
 /// Longest way from a function up to its root port: buses have 256 numbers. A longer one is a
 /// ring.
 pub(crate) const UPSTREAM_PATH: usize = 256;
+
+/// Functions that a picture has room for. More would be drawn too, yet nobody could read it: a
+/// large server has a few hundred, with virtual functions a few thousand.
+pub(crate) const PICTURE_FUNCTIONS: usize = 4096;

@@ -174,7 +174,7 @@ fn acs(function: &PciFunction, hidden: &mut Vec<&'static str>) -> Option<AcsReco
     open(function.acs, "acs", hidden).flatten().map(acs_record)
 }
 
-fn acs_record(acs: Acs) -> AcsRecord {
+pub(crate) fn acs_record(acs: Acs) -> AcsRecord {
     let offered = BIT_NAMES
         .iter()
         .filter(|(bit, _)| acs.capability() & bit != 0);

@@ -32,12 +32,21 @@ pub enum HostUse {
         /// The network interface.
         interface: String,
     },
+    /// Firmware showed the console on it.
+    Console,
+    /// A keyboard is plugged into it.
+    Keyboard {
+        /// What the keyboard calls itself.
+        name: String,
+    },
 }
 
 impl fmt::Display for HostUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Disk { mount_point } => write!(f, "carries the disk mounted at '{mount_point}'"),
+            Self::Console => f.write_str("shows this machine's console"),
+            Self::Keyboard { name } => write!(f, "carries the keyboard '{name}'"),
             Self::Swap { device } => write!(f, "carries the swap space '{device}'"),
             Self::Network { interface } => {
                 write!(

@@ -1,7 +1,7 @@
 //! What `vfioctl` and its helper say to each other.
 //!
 //! The interfaces stand in `interfaces/*.varlink`, one file each, every field with its meaning;
-//! [`inventory`], [`device`] and [`machine`] are made from them when this crate is built. [`wire`]
+//! [`inventory`], [`device`], [`acs`] and [`machine`] are made from them when this crate is built. [`wire`]
 //! turns core's types into theirs and back. [`shape`] refuses requests with parameters that no
 //! interface names. [`Client`] is the caller's side, with a limit on every wait.
 #![forbid(unsafe_code)]
@@ -40,6 +40,7 @@ interface!(
     "io.vfioctl.Inventory.rs",
     "`io.vfioctl.Inventory`, generated."
 );
+interface!(acs, "io.vfioctl.Acs.rs", "`io.vfioctl.Acs`, generated.");
 interface!(
     device,
     "io.vfioctl.Device.rs",

@@ -3,7 +3,7 @@
 //! Kernel: `Documentation/ABI/testing/sysfs-bus-pci`. Everything here may be read by anyone, but
 //! `config` beyond 64 bytes only with `CAP_SYS_ADMIN` at open.
 
-use vfioctl_core::config::ReadConfig as _;
+use vfioctl_core::config::{AcsRegisters, ReadConfig as _};
 use vfioctl_core::pci::{
     ClassCode, DriverName, GroupId, Identity, PciAddress, PciFunction, SriovRole,
 };
@@ -130,6 +130,36 @@ pub fn read_driver(root: &SysRoot, address: PciAddress) -> Result<Option<DriverN
         .sys
         .read_link_name(&format!("{DEVICES}/{address}/driver"))?;
     Ok(name.and_then(|name| name.parse().ok()))
+}
+
+/// Whether a function is there.
+pub fn is_present(root: &SysRoot, address: PciAddress) -> bool {
+    root.sys.exists(&format!("{DEVICES}/{address}/modalias"))
+}
+
+/// The ACS registers of a function as they are now, and where control lies; `Known(None)` where it
+/// has none.
+///
+/// # Errors
+/// Where its config space is there and cannot be read.
+pub fn read_acs(
+    root: &SysRoot,
+    address: PciAddress,
+) -> Result<Answer<Option<AcsRegisters>>, ReadError> {
+    match root.sys.sub(&format!("{DEVICES}/{address}"))? {
+        Some(dir) => Ok(LiveConfig::open(&dir)?.find_acs()),
+        None => Ok(Answer::CannotSee),
+    }
+}
+
+/// The name of the bus below a bridge, as the kernel has it: `0000:01`.
+///
+/// # Errors
+/// Where the bridge's folder cannot be read.
+pub fn read_bus_below(root: &SysRoot, bridge: PciAddress) -> Result<Option<String>, ReadError> {
+    let names = root.sys.list(&format!("{DEVICES}/{bridge}/pci_bus"))?;
+    // There is one; a broken bridge has none.
+    Ok(names.unwrap_or_default().into_iter().next())
 }
 
 /// The `driver_override` of a function now.

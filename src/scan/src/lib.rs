@@ -11,8 +11,10 @@ mod error;
 mod function;
 mod holders;
 pub mod host;
+mod host_input;
 mod host_use;
 mod overrides;
+mod platform;
 mod process;
 mod resource;
 mod root;
@@ -20,9 +22,12 @@ mod snapshot;
 
 pub use accounts::read_user_name;
 pub use error::ReadError;
-pub use function::{read_driver, read_driver_override, read_function};
+pub use function::{
+    is_present, read_acs, read_bus_below, read_driver, read_driver_override, read_function,
+};
 pub use holders::{Holder, read_device_nodes, read_holders};
 pub use host_use::HostView;
+pub use platform::{read_platform, read_power_controls};
 pub use process::{ProcessStat, read_boot_id, read_locked_memory_kib, read_process_stat};
 pub use root::{Root, SysRoot};
 pub use snapshot::{read_slot, read_snapshot};

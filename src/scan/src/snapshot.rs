@@ -4,6 +4,7 @@ use vfioctl_core::pci::PciAddress;
 use vfioctl_core::{Problem, Snapshot};
 
 use crate::function::{DEVICES, read_all_but_override, read_function, set_override};
+use crate::host_input::read_input_uses;
 use crate::host_use::{HostView, read_host_uses};
 use crate::overrides::read_overrides;
 use crate::{ReadError, SysRoot};
@@ -37,6 +38,7 @@ pub fn read_snapshot(root: &SysRoot, view: HostView) -> Result<Snapshot, ReadErr
         snapshot.problems.extend(problem);
     }
     read_host_uses(root, view, &mut snapshot)?;
+    read_input_uses(root, &mut snapshot);
     Ok(snapshot)
 }
 

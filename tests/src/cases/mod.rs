@@ -2,6 +2,7 @@
 //!
 //! A new case is a function `fn(&dyn World)` and a line in the list of its file.
 
+mod acs;
 mod bind;
 mod crash;
 mod fault;
@@ -50,6 +51,7 @@ const fn lab_only(name: &'static str, reason: &'static str, run: fn(&dyn World))
 /// All cases, once for each world.
 pub fn trials() -> Vec<Trial> {
     let files = [
+        acs::CASES,
         bind::CASES,
         refuse::CASES,
         together::CASES,

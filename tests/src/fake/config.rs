@@ -16,7 +16,7 @@ pub enum Port {
     },
     /// Upstream port of a switch.
     Upstream,
-    /// Downstream port of a switch, with Access Control Services.
+    /// Downstream port of a switch, without Access Control Services.
     Downstream,
     /// A bridge of conventional PCI.
     Conventional,
@@ -39,8 +39,8 @@ impl Port {
         }
     }
 
-    fn has_acs(self) -> bool {
-        matches!(self, Self::RootPort { acs: true } | Self::Downstream)
+    pub(super) fn has_acs(self) -> bool {
+        matches!(self, Self::RootPort { acs: true })
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use vfioctl_helper::machine::{LaunchRequest, Launched, Launcher};
 use vfioctl_helper::pin::Pins;
 use vfioctl_helper::state::State;
-use vfioctl_helper::{Helper, Parts, server};
+use vfioctl_helper::{AcsState, Helper, Parts, server};
 use vfioctl_scan::{SysRoot, read_boot_id};
 
 use super::folder::set_mode;
@@ -68,6 +68,7 @@ fn serve(folder: &Path) {
         launcher: Box::new(NoQemu),
         state: State::open(&folder.join("state"), boot_id).unwrap(),
         pins: Pins::open(&folder.join("etc/vfioctl/pinned")),
+        acs: AcsState::open(&runtime).unwrap(),
         runtime: runtime.clone(),
         qemu: "/usr/bin/qemu-system-x86_64".into(),
     }));

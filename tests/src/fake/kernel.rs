@@ -134,10 +134,20 @@ impl FakeKernel {
                 ["override", address, text] => self.set_override(address, text),
                 ["unbind", address, driver] => self.unbind(driver, address),
                 ["bind", address, driver] => self.bind(driver, address),
+                ["acs", address, from, to] => {
+                    self.set_acs(address, from.parse().unwrap(), to.parse().unwrap())
+                }
+                ["power", address, text] => self.set_power(address, text),
+                ["remove", address] => self.remove(address),
+                ["rescan", bridge] => self.rescan(bridge),
                 other => panic!("{other:?}"),
             };
         }
         remove(&path);
+    }
+
+    pub(super) fn machine(&self) -> &Machine {
+        &self.machine
     }
 
     fn kernel(&self, path: &str) -> PathBuf {
@@ -163,7 +173,7 @@ impl FakeKernel {
     }
 
     /// `pci_match_device`: an override decides alone, whatever the id table says.
-    fn is_matched(&self, driver: &str, address: &str) -> bool {
+    pub(super) fn is_matched(&self, driver: &str, address: &str) -> bool {
         let device = self.machine.device(address).unwrap();
         let override_now = std::fs::read_to_string(device.join("driver_override")).unwrap();
         match override_now.trim_end() {
@@ -241,6 +251,10 @@ impl FakeKernel {
             }
             Step::Unbind { driver, .. } => self.unbind(driver.as_str(), &address),
             Step::Bind { driver, .. } => self.bind(driver.as_str(), &address),
+            Step::SetAcs { from, to, .. } => self.set_acs(&address, *from, *to),
+            Step::SetPower { to, .. } => self.set_power(&address, to.as_str()),
+            Step::Remove { .. } => self.remove(&address),
+            Step::Rescan { .. } => self.rescan(&address),
         }
     }
 
@@ -253,6 +267,10 @@ impl FakeKernel {
             }
             Step::Unbind { driver, .. } => format!("unbind {address} {driver}"),
             Step::Bind { driver, .. } => format!("bind {address} {driver}"),
+            Step::SetAcs { from, to, .. } => format!("acs {address} {from} {to}"),
+            Step::SetPower { to, .. } => format!("power {address} {}", to.as_str()),
+            Step::Remove { .. } => format!("remove {address}"),
+            Step::Rescan { .. } => format!("rescan {address}"),
         };
         let mut all = lines(&self.kernel("hanging"));
         all.push(line);

@@ -121,6 +121,9 @@ impl Machine {
         self.write(&format!("{path}/driver_override"), "(null)\n");
         self.write(&format!("{path}/numa_node"), "-1\n");
         self.write(&format!("{path}/power_state"), "D0\n");
+        if function.port.has_acs() {
+            self.write(&format!("{path}/power/control"), "auto\n");
+        }
         self.write(&format!("{path}/reset_method"), "bus\n");
         self.write(
             &format!("{path}/resource"),
@@ -138,7 +141,7 @@ impl Machine {
         }
     }
 
-    fn join_group(&self, group: u32, address: &str, path: &str) {
+    pub(super) fn join_group(&self, group: u32, address: &str, path: &str) {
         let members = format!("sys/kernel/iommu_groups/{group}/devices");
         let depth = path.matches('/').count();
         self.link(

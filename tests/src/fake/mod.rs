@@ -17,6 +17,7 @@ mod helper;
 mod kernel;
 mod lab_like;
 mod machine;
+mod regroup;
 #[cfg(test)]
 mod tests;
 

@@ -9,13 +9,13 @@ use super::error::{Result, Wrap};
 
 /// A temporary folder that stays when there is something to look at.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(crate) struct Folder {
     folder: Mutex<TempDir>,
     path: std::path::PathBuf,
 }
 
 impl Folder {
-    pub(super) fn new() -> Result<Folder> {
+    pub(crate) fn new() -> Result<Folder> {
         let folder = tempfile::Builder::new()
             .prefix("vfioctl-lab-")
             .tempdir()
@@ -27,16 +27,16 @@ impl Folder {
         })
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// What a boot is given besides the image.
-    pub(super) fn boot_tree(&self) -> std::path::PathBuf {
+    pub(crate) fn boot_tree(&self) -> std::path::PathBuf {
         self.path.join("tree")
     }
 
-    pub(super) fn keep(&self) {
+    pub(crate) fn keep(&self) {
         self.folder
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

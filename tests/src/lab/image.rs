@@ -7,6 +7,9 @@ use std::sync::{Mutex, PoisonError};
 
 use super::error::{Error, Result, Wrap};
 
+/// Which kernel is wanted: `tests/lab/build` takes it from there too.
+const KERNEL: &str = "VFIOCTL_LAB_KERNEL";
+
 /// Which Linux runs in the lab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kernel {
@@ -39,18 +42,22 @@ impl Image {
     ///
     /// When the build fails; its output went to standard error.
     pub fn build(kernel: Option<Kernel>) -> Result<Image> {
-        static BUILT: Mutex<BTreeMap<Option<Kernel>, Image>> = Mutex::new(BTreeMap::new());
-        // Held while it is built: whoever comes meanwhile has to wait anyway.
+        match kernel {
+            Some(kernel) => Image::build_for(kernel.name()),
+            None => Image::build_for(&std::env::var(KERNEL).unwrap_or_else(|_| "6.1".to_owned())),
+        }
+    }
+
+    /// The same for a kernel that is named here.
+    pub(crate) fn build_for(kernel: &str) -> Result<Image> {
+        static BUILT: Mutex<BTreeMap<String, Image>> = Mutex::new(BTreeMap::new());
         let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(image) = built.get(&kernel) {
+        if let Some(image) = built.get(kernel) {
             return Ok(image.clone());
         }
         let script = repository().join("tests/lab/build");
-        let mut command = Command::new(&script);
-        if let Some(kernel) = kernel {
-            command.env("VFIOCTL_LAB_KERNEL", kernel.name());
-        }
-        let output = command
+        let output = Command::new(&script)
+            .env(KERNEL, kernel)
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())
             .output()
@@ -58,10 +65,9 @@ impl Image {
         let text = String::from_utf8_lossy(&output.stdout);
         match text.lines().last() {
             Some(folder) if output.status.success() => {
-                let image = Image {
-                    folder: folder.into(),
-                };
-                built.insert(kernel, image.clone());
+                let folder = folder.into();
+                let image = Image { folder };
+                built.insert(kernel.to_owned(), image.clone());
                 Ok(image)
             }
             _ => Err(Error::new(format!(

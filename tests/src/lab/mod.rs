@@ -9,10 +9,10 @@
 
 mod agent;
 mod error;
-mod folder;
+pub(crate) mod folder;
 mod image;
 mod machine;
-mod process;
+pub(crate) mod process;
 mod product;
 mod qmp;
 mod shell;

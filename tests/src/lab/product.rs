@@ -122,7 +122,7 @@ pub(crate) fn install_script() -> String {
 /// group and its members come from systemd-sysusers at the boot.
 pub(crate) const ENABLE_HOOK: &str = "
 SYSTEMD_OFFLINE=1 chroot /new systemctl --quiet enable vfioctl-helper.socket \
-    vfioctl-recover.service vfioctl-pin.service
+    vfioctl-recover.service vfioctl-acs.service vfioctl-pin.service
 mkdir -p /new/etc/sysusers.d
 printf 'm %s vfioctl\n' alice bob >/new/etc/sysusers.d/lab.conf
 ";

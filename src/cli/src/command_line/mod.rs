@@ -1,17 +1,20 @@
 //! The command line: every verb and option, said once. Help, man pages and completions come from
 //! here, so the comments below are manual text.
 
+mod acs;
 mod vm;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::engine::ArgValueCompleter;
 use vfioctl_core::pci::PciAddress;
 
 use crate::completion::complete_address;
 use crate::verb::check::CheckArgs;
+use crate::verb::setup::SetupArgs;
 
+pub(crate) use acs::AcsVerb;
 pub(crate) use vm::{Create, Logs, NetworkArgument, Stop, UefiArgument, VmVerb};
 
 /// Hands GPUs and other PCI devices to virtual machines, and takes them home again.
@@ -71,6 +74,10 @@ pub(crate) enum Verb {
         /// Draw the tree of bridges and what hangs below them.
         #[arg(long)]
         tree: bool,
+        /// Draw the tree as a picture, with groups as islands, into this file; '-' is standard
+        /// output.
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "tree")]
+        svg: Option<PathBuf>,
     },
     /// Take a device from its drivers and give it to vfio-pci, with all that goes with it.
     ///
@@ -109,6 +116,16 @@ pub(crate) enum Verb {
     /// Tell the helper that a PCI device came or went; for udev.
     #[command(hide = true)]
     Hotplug,
+    /// Tell and change how ports keep devices apart (Access Control Services).
+    #[command(subcommand)]
+    Acs(AcsVerb),
+    /// Set this machine up to give devices away; what 'check' asks for, as far as files can do it.
+    ///
+    /// That is the kernel command line (GRUB, systemd-boot, kernel-install), the modules at boot,
+    /// the initramfs where devices are pinned, and the limit of locked memory. Shows the steps and
+    /// asks before it takes them. What is right already stays untouched; what is edited can be
+    /// brought back with '--undo'. Wants root; '--plan' does not.
+    Setup(SetupArgs),
     /// Make virtual machines with devices, and look after them.
     #[command(subcommand)]
     Vm(VmVerb),

@@ -1,9 +1,11 @@
 //! Answers for people: each record as text. Goldens stand at the foot of each file.
 
+mod acs;
 mod groups;
 mod list;
 mod machine;
 mod moment;
+mod setup;
 mod show;
 mod steps;
 mod tree;

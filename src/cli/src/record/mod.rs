@@ -3,6 +3,7 @@
 //!
 //! Nothing here decides or prints.
 
+mod acs;
 mod claim;
 mod error;
 mod function;
@@ -10,8 +11,13 @@ mod group;
 mod machine;
 #[cfg(test)]
 pub(crate) mod schema;
+mod setup;
 mod step;
 
+pub(crate) use acs::{
+    AuditRecord, AuditedRecord, ChangeRecord, HopRecord, OpenSwitchRecord, OtherRecord, PortRecord,
+    RegroupRecord,
+};
 pub(crate) use claim::{ClaimRecord, OwnerRecord, PinRecord};
 pub(crate) use error::ErrorRecord;
 pub(crate) use function::{
@@ -27,6 +33,9 @@ pub(crate) use machine::{DiskRecord, UefiRecord};
 pub(crate) use machine::{
     MachinePlanRecord, MachineRecord, MachinesRecord, RemovedRecord, SpecRecord, VmRecord,
 };
+pub(crate) use setup::{BootLoaderKind, BootLoaderRecord, SetupRecord};
+#[cfg(test)]
+pub(crate) use setup::{SetupStepRecord, SetupVerb};
 #[cfg(test)]
 pub(crate) use step::StepVerb;
 pub(crate) use step::{BindRecord, RecoverRecord, RecoveredRecord, ReleaseRecord, StepRecord};

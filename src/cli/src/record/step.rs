@@ -1,7 +1,7 @@
 //! Records of what is done to devices.
 
 use serde::Serialize;
-use vfioctl_protocol::device;
+use vfioctl_protocol::{acs, device};
 
 use super::{ClaimRecord, OwnerRecord};
 
@@ -28,6 +28,14 @@ pub(crate) enum StepVerb {
     Unbind,
     /// Gives the function to a driver.
     Bind,
+    /// Writes the ACS control register.
+    SetAcs,
+    /// Keeps a port awake, or lets it sleep again.
+    SetPower,
+    /// Removes the function from the kernel's view.
+    Remove,
+    /// Lets the kernel look for functions below a bridge.
+    Rescan,
 }
 
 /// `vfioctl bind`.
@@ -103,6 +111,29 @@ impl From<device::Step> for StepRecord {
                 device::Step_verb::set_override => StepVerb::SetOverride,
                 device::Step_verb::unbind => StepVerb::Unbind,
                 device::Step_verb::bind => StepVerb::Bind,
+                device::Step_verb::set_acs => StepVerb::SetAcs,
+                device::Step_verb::set_power => StepVerb::SetPower,
+                device::Step_verb::remove => StepVerb::Remove,
+                device::Step_verb::rescan => StepVerb::Rescan,
+            },
+            address: step.address,
+            driver: step.driver,
+            text: step.text,
+        }
+    }
+}
+
+impl From<acs::Step> for StepRecord {
+    fn from(step: acs::Step) -> Self {
+        Self {
+            verb: match step.verb {
+                acs::Step_verb::set_override => StepVerb::SetOverride,
+                acs::Step_verb::unbind => StepVerb::Unbind,
+                acs::Step_verb::bind => StepVerb::Bind,
+                acs::Step_verb::set_acs => StepVerb::SetAcs,
+                acs::Step_verb::set_power => StepVerb::SetPower,
+                acs::Step_verb::remove => StepVerb::Remove,
+                acs::Step_verb::rescan => StepVerb::Rescan,
             },
             address: step.address,
             driver: step.driver,

@@ -1,12 +1,15 @@
 //! The verbs, one file each.
 
+pub(crate) mod acs;
 pub(crate) mod bind;
 pub(crate) mod check;
 pub(crate) mod groups;
 pub(crate) mod hotplug;
 pub(crate) mod list;
+mod picture;
 pub(crate) mod recover;
 pub(crate) mod release;
+pub(crate) mod setup;
 pub(crate) mod show;
 pub(crate) mod vm;
 
@@ -25,7 +28,10 @@ pub(crate) fn run(verb: Verb, session: &mut Session<'_>) -> Done {
         Verb::Check(arguments) => fitness::run(&arguments, session),
         Verb::List { all } => list::run(all, session),
         Verb::Show { device } => show::run(device.address, session),
-        Verb::Groups { tree } => groups::run(tree, session),
+        Verb::Groups {
+            svg: Some(file), ..
+        } => picture::run(&file, session),
+        Verb::Groups { tree, svg: None } => groups::run(tree, session),
         Verb::Bind {
             device,
             persist,
@@ -34,6 +40,8 @@ pub(crate) fn run(verb: Verb, session: &mut Session<'_>) -> Done {
         Verb::Release { device, plan } => release::run(device.address, plan, session),
         Verb::Recover { plan } => recover::run(plan, session),
         Verb::Hotplug => hotplug::run(session),
+        Verb::Acs(verb) => acs::run(verb, session),
+        Verb::Setup(arguments) => setup::run(&arguments, session),
         Verb::Vm(verb) => vm::run(verb, session),
     }
 }

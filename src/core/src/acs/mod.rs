@@ -1,6 +1,19 @@
 //! Access Control Services: which bits keep a request from turning round below the IOMMU.
 
+mod change;
+mod isolation;
+mod parameters;
+mod quirk;
+mod quirk_table;
+
 use std::fmt;
+
+pub use change::{AcsChange, InvalidAcsChange};
+pub use isolation::{Candidate, Isolation, Platform, Reason, judge};
+pub use parameters::{AcsOverride, AcsParameters};
+pub use quirk::Rule;
+pub(crate) use quirk::has_wide_registers;
+pub use quirk_table::TABLE_DATE;
 
 /// The bits of the ACS capability and control registers
 /// (PCI Express Base 6.0, sections 7.7.11.2 and 7.7.11.3), in the order of the registers.
@@ -28,7 +41,7 @@ pub struct Acs {
 
 impl Acs {
     /// Takes both registers as they were read.
-    pub fn new(capability: u16, control: u16) -> Self {
+    pub const fn new(capability: u16, control: u16) -> Self {
         Self {
             capability,
             control,
@@ -53,6 +66,19 @@ impl Acs {
         REQUIRED & self.capability & !self.control
     }
 
+    /// The same registers with another value in control.
+    #[must_use]
+    pub fn with_control(self, control: u16) -> Self {
+        Self { control, ..self }
+    }
+
+    /// The registers after the kernel has added the function with an IOMMU in use: every required
+    /// bit that is offered is on (`drivers/pci/pci.c`, `pci_std_enable_acs`).
+    #[must_use]
+    pub fn enabled(self) -> Self {
+        self.with_control(self.control | (self.capability & REQUIRED))
+    }
+
     /// Whether every required bit that the function has is on.
     pub fn is_isolating(self) -> bool {
         self.missing() == 0
@@ -67,6 +93,23 @@ impl fmt::Display for Acs {
                 let sign = if self.control & bit != 0 { '+' } else { '-' };
                 write!(f, "{separator}{name}{sign}")?;
                 separator = " ";
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Names of some bits, as they are typed and printed: `sv,rr`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BitNames(pub u16);
+
+impl fmt::Display for BitNames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for (bit, name) in BIT_NAMES {
+            if self.0 & bit != 0 {
+                write!(f, "{separator}{name}")?;
+                separator = ",";
             }
         }
         Ok(())

@@ -54,6 +54,17 @@ impl Distribution {
         }
     }
 
+    /// Switches the IOMMU on, on the kernel command line: `vfioctl setup` knows how, but where
+    /// `grubby` keeps the line, which it leaves to that.
+    pub(super) fn switch_iommu_on(&self, by_hand: &str) -> String {
+        match self.family() {
+            Family::Fedora => by_hand.to_owned(),
+            Family::Debian | Family::Arch | Family::Suse | Family::Other => {
+                format!("sudo vfioctl setup && sudo reboot; or by hand: {by_hand}")
+            }
+        }
+    }
+
     /// Puts a parameter on the kernel command line.
     pub(super) fn add_kernel_parameter(&self, parameter: &str) -> String {
         let add_to = |file: &str, update: &str| {
@@ -153,6 +164,16 @@ mod tests {
         );
         assert_eq!(distribution("nixos", &[]).family(), Family::Other);
         assert_eq!(Distribution::default().family(), Family::Other);
+    }
+
+    #[test]
+    fn the_iommu_is_switched_on_by_the_setup() {
+        let fix = |id| distribution(id, &[]).switch_iommu_on("grubby it");
+        assert_eq!(fix("fedora"), "grubby it");
+        assert_eq!(
+            fix("ubuntu"),
+            "sudo vfioctl setup && sudo reboot; or by hand: grubby it"
+        );
     }
 
     #[test]

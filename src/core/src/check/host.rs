@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::Answer;
+use crate::acs::{AcsOverride, AcsParameters, Platform};
 use crate::pci::GroupId;
 
 use super::Distribution;
@@ -147,16 +148,52 @@ pub struct GpuDriver {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CommandLine(String);
 
+/// What decides on groups beside registers, of what was read of a machine. What cannot be seen is
+/// taken to be as on most machines: nothing asserted, no AMD IOMMU.
+pub fn platform(
+    command_line: &Answer<CommandLine>,
+    kernel_release: Option<&str>,
+    iommu_tables: &Answer<Vec<String>>,
+    has_acs_override: Answer<bool>,
+) -> Platform {
+    let Answer::Known(line) = command_line else {
+        return Platform::default();
+    };
+    let honoured = line
+        .value("pcie_acs_override")
+        .filter(|_| has_acs_override == Answer::Known(true));
+    let has_table = |tables: &Vec<String>| tables.iter().any(|table| table == "IVRS");
+    Platform {
+        has_ivrs: iommu_tables.as_ref().known().is_some_and(has_table),
+        acs_override: honoured.map(AcsOverride::parse).unwrap_or_default(),
+        acs_parameters: AcsParameters::parse(
+            line.values("pci"),
+            kernel_release.unwrap_or_default(),
+        ),
+        ..Platform::default()
+    }
+}
+
 impl CommandLine {
     /// Takes the text of `/proc/cmdline`.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
+    /// The whole line.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// The value of the last occurrence of a parameter, as the kernel takes it; a parameter
     /// without `=` has an empty value.
     pub fn value(&self, name: &str) -> Option<&str> {
         self.words().filter_map(|word| value_of(word, name)).last()
+    }
+
+    /// The values of all occurrences of a parameter, in order.
+    pub fn values(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.words().filter_map(move |word| value_of(word, name))
     }
 
     /// Whether a parameter has an option in its list: `intel_iommu=on,sm_on` has `on`.
@@ -179,6 +216,16 @@ fn value_of<'a>(word: &'a str, name: &str) -> Option<&'a str> {
 }
 
 impl Host {
+    /// What decides on groups beside registers.
+    pub fn platform(&self) -> Platform {
+        platform(
+            &self.command_line,
+            self.kernel_release.as_ref().known().map(String::as_str),
+            &self.iommu_tables,
+            self.has_acs_override,
+        )
+    }
+
     /// A machine of which nothing could be seen.
     pub fn unseen() -> Self {
         let hidden = Answer::CannotSee;

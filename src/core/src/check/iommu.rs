@@ -86,14 +86,15 @@ fn unused(facts: &Facts) -> (String, String) {
     let Answer::Known(line) = &facts.host.command_line else {
         return (
             "the kernel command line cannot be seen".to_owned(),
-            distribution.add_kernel_parameter("intel_iommu=on"),
+            distribution.switch_iommu_on(&distribution.add_kernel_parameter("intel_iommu=on")),
         );
     };
     for name in ["iommu", "intel_iommu", "amd_iommu"] {
         if line.has_option(name, "off") {
             return (
                 format!("and '{name}=off' is on the kernel command line"),
-                distribution.remove_kernel_parameter(&format!("{name}=off")),
+                distribution
+                    .switch_iommu_on(&distribution.remove_kernel_parameter(&format!("{name}=off"))),
             );
         }
     }
@@ -102,7 +103,7 @@ fn unused(facts: &Facts) -> (String, String) {
     if vendor(facts) == "GenuineIntel" && !line.has_option("intel_iommu", "on") {
         return (
             "and 'intel_iommu=on' is not on the kernel command line".to_owned(),
-            distribution.add_kernel_parameter("intel_iommu=on"),
+            distribution.switch_iommu_on(&distribution.add_kernel_parameter("intel_iommu=on")),
         );
     }
     (
@@ -136,6 +137,17 @@ mod tests {
             )
             .with_fix(fix)
         );
+    }
+
+    #[test]
+    fn on_debian_the_setup_is_named() {
+        let mut facts = sample::bare();
+        facts.host.iommu_tables = Answer::Known(vec!["DMAR".to_owned()]);
+        let names_it =
+            |fix: &str| fix.starts_with("sudo vfioctl setup && sudo reboot; or by hand: ");
+        assert!(run(&facts).fix.is_some_and(|fix| names_it(&fix)));
+        facts.host.command_line = Answer::Known(CommandLine::new("intel_iommu=off"));
+        assert!(run(&facts).fix.is_some_and(|fix| names_it(&fix)));
     }
 
     #[test]

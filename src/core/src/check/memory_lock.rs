@@ -37,8 +37,8 @@ fn run(facts: &Facts) -> Finding {
         )),
         Some(bytes) => Finding::warning(format!("{} for this user", in_words(bytes))).with_fix(
             "start machines through the helper (check 'helper'), which sets it; for QEMU by hand: \
-             printf '%s - memlock unlimited\\n' \"$USER\" | sudo tee \
-             /etc/security/limits.d/90-vfioctl.conf, then log in again",
+             sudo vfioctl setup, which lifts it for members of the group 'vfioctl', then log in \
+             again",
         ),
     }
 }

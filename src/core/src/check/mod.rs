@@ -19,6 +19,7 @@ mod host;
 mod iommu;
 mod iommufd;
 mod iso_tool;
+mod isolation;
 mod kvm;
 mod lockdown;
 mod memory_lock;
@@ -37,6 +38,6 @@ pub use facts::{Facts, HelperState, ProgramState, Programs};
 pub use finding::{Finding, Row, State, Verdict, verdict};
 pub use host::{
     CommandLine, CpuFacts, GpuDriver, Host, KvmNode, Lockdown, MemoryLock, ModuleState, Modules,
-    VirtualisationFlag,
+    VirtualisationFlag, platform,
 };
 pub use registry::{Check, REGISTRY, Run, rows};

@@ -2,7 +2,7 @@
 
 use super::{
     Facts, Finding, Row, acs_override, cpu, drivers, gpus, groups, helper, iommu, iommufd,
-    iso_tool, kvm, lockdown, memory_lock, ovmf, qemu, qemu_img, vfio,
+    iso_tool, isolation, kvm, lockdown, memory_lock, ovmf, qemu, qemu_img, vfio,
 };
 
 /// One check.
@@ -38,6 +38,7 @@ pub const REGISTRY: &[Check] = &[
     iommu::CHECK,
     groups::CHECK,
     acs_override::CHECK,
+    isolation::CHECK,
     vfio::CHECK,
     iommufd::CHECK,
     gpus::CHECK,

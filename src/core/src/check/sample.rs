@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::config::HeaderType;
+use crate::config::{HeaderType, PcieType};
 use crate::pci::{ClassCode, GroupId, Identity, PciFunction, SriovRole};
 use crate::{Answer, Problem, Snapshot};
 
@@ -160,9 +160,9 @@ fn function(address: &str, vendor: u16, class: u32, group: u32, driver: &str) ->
         upstream: None,
         header_type: Answer::Known(HeaderType::Normal),
         multifunction_bit: Answer::Known(false),
-        config_bytes_seen: 64,
-        pcie_type: Answer::CannotSee,
-        acs: Answer::CannotSee,
+        config_bytes_seen: 4096,
+        pcie_type: Answer::Known(Some(PcieType::Endpoint)),
+        acs: Answer::Known(None),
         driver: Some(driver.parse().unwrap()),
         driver_override: Answer::Known(None),
         iommu_group: Some(GroupId(group)),

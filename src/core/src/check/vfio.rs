@@ -27,9 +27,8 @@ fn run(facts: &Facts) -> Finding {
             .with_fix(
                 "start a kernel made with CONFIG_VFIO_PCI; those of the distribution have it",
             ),
-        Answer::Known(ModuleState::Available) => Finding::fail("vfio-pci is not loaded").with_fix(
-            "echo vfio-pci | sudo tee /etc/modules-load.d/vfio-pci.conf && sudo modprobe vfio-pci",
-        ),
+        Answer::Known(ModuleState::Available) => Finding::fail("vfio-pci is not loaded")
+            .with_fix("sudo vfioctl setup; or, until the next boot, sudo modprobe vfio-pci"),
         Answer::Known(ModuleState::Loaded) => Finding::pass("vfio-pci is loaded"),
         Answer::Known(ModuleState::BuiltIn) => Finding::pass("vfio-pci is part of the kernel"),
     }
@@ -60,8 +59,7 @@ mod tests {
 
     #[test]
     fn a_module_on_the_disk_only_is_loaded_by_the_fix() {
-        let fix = "echo vfio-pci | sudo tee /etc/modules-load.d/vfio-pci.conf && sudo modprobe \
-                   vfio-pci";
+        let fix = "sudo vfioctl setup; or, until the next boot, sudo modprobe vfio-pci";
         assert_eq!(
             with(ModuleState::Available),
             Finding::fail("vfio-pci is not loaded").with_fix(fix)

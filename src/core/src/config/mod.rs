@@ -5,4 +5,4 @@ pub mod regs;
 mod space;
 
 pub use capability::{ExtendedCapabilityId, StandardCapabilityId};
-pub use space::{ConfigFacts, ConfigSpace, HeaderType, PcieType, ReadConfig};
+pub use space::{AcsRegisters, ConfigFacts, ConfigSpace, HeaderType, PcieType, ReadConfig};

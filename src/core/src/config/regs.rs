@@ -2,6 +2,8 @@
 
 /// Vendor ID (7.5.1.1.1).
 pub const VENDOR_ID: usize = 0x00;
+/// Device ID (7.5.1.1.2).
+pub const DEVICE_ID: usize = 0x02;
 /// Status (7.5.1.1.4).
 pub const STATUS: usize = 0x06;
 /// Status: a capabilities list is present (7.5.1.1.4, bit 4).
@@ -18,6 +20,11 @@ pub const CAPABILITIES_POINTER: usize = 0x34;
 pub const CARDBUS_CAPABILITIES_POINTER: usize = 0x14;
 /// The low two bits of every capability pointer are reserved (7.5.1.1.11).
 pub const CAPABILITY_POINTER_MASK: u8 = 0xfc;
+
+/// Secondary Bus Number of a bridge (7.5.1.3.3).
+pub const SECONDARY_BUS: usize = 0x19;
+/// Subordinate Bus Number of a bridge (7.5.1.3.4).
+pub const SUBORDINATE_BUS: usize = 0x1a;
 
 /// PCI Express Capabilities Register, from the start of its capability (7.5.3.2).
 pub const PCIE_FLAGS: usize = 0x02;
@@ -39,3 +46,6 @@ pub const EXTENDED_POINTER_MASK: usize = 0xffc;
 pub const ACS_CAPABILITY: usize = 0x04;
 /// ACS Control Register, from the start of its capability (7.7.11.3).
 pub const ACS_CONTROL: usize = 0x06;
+/// The control register where both are double words: Intel's 100 and 200 series chipsets
+/// (`drivers/pci/quirks.c`, `INTEL_SPT_ACS_CTRL`).
+pub const ACS_WIDE_CONTROL: usize = 0x08;

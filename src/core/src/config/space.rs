@@ -8,7 +8,7 @@ use std::fmt;
 use super::capability::{self, ExtendedCapabilityId, StandardCapabilityId};
 use super::regs;
 use crate::Answer;
-use crate::acs::Acs;
+use crate::acs::{Acs, has_wide_registers};
 
 /// Layout of a configuration header (PCI Express Base 6.0, section 7.5.1.1.9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -184,6 +184,11 @@ pub trait ReadConfig {
         capability::find_extended_capability(self, id)
     }
 
+    /// The ACS registers; `Known(None)` only where the whole list was seen.
+    fn find_acs(&self) -> Answer<Option<AcsRegisters>> {
+        find_acs(self)
+    }
+
     /// Everything vfioctl wants to know.
     fn facts(&self) -> ConfigFacts {
         let bytes_seen = u16::try_from(self.bytes_seen()).unwrap_or(u16::MAX);
@@ -202,7 +207,9 @@ pub trait ReadConfig {
             header_type: self.header_type(),
             multifunction_bit: read_multifunction_bit(self),
             pcie_type: read_pcie_type(self),
-            acs: read_acs(self),
+            acs: self
+                .find_acs()
+                .map(|found| found.map(|registers| registers.acs)),
         }
     }
 }
@@ -229,17 +236,40 @@ fn read_pcie_type(config: &(impl ReadConfig + ?Sized)) -> Answer<Option<PcieType
         })
 }
 
-fn read_acs(config: &(impl ReadConfig + ?Sized)) -> Answer<Option<Acs>> {
+/// The ACS registers of a function, and where the one that can be written lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AcsRegisters {
+    /// What they hold.
+    pub acs: Acs,
+    /// Offset of the control register, a word.
+    pub control_at: usize,
+}
+
+fn find_acs(config: &(impl ReadConfig + ?Sized)) -> Answer<Option<AcsRegisters>> {
     let at = match config.find_extended_capability(ExtendedCapabilityId::ACS) {
         Answer::CannotSee => return Answer::CannotSee,
         Answer::Known(None) => return Answer::Known(None),
         Answer::Known(Some(at)) => at,
     };
+    let is_wide = match (config.word(regs::VENDOR_ID), config.word(regs::DEVICE_ID)) {
+        (Some(vendor), Some(device)) => has_wide_registers(vendor, device),
+        _ => return Answer::CannotSee,
+    };
+    // Of a double word only the lower half has bits; written is that half alone.
+    let control_at = at
+        + if is_wide {
+            regs::ACS_WIDE_CONTROL
+        } else {
+            regs::ACS_CONTROL
+        };
     match (
         config.word(at + regs::ACS_CAPABILITY),
-        config.word(at + regs::ACS_CONTROL),
+        config.word(control_at),
     ) {
-        (Some(capability), Some(control)) => Answer::Known(Some(Acs::new(capability, control))),
+        (Some(capability), Some(control)) => Answer::Known(Some(AcsRegisters {
+            acs: Acs::new(capability, control),
+            control_at,
+        })),
         _ => Answer::CannotSee,
     }
 }
@@ -297,6 +327,25 @@ mod tests {
                 pcie_type: Answer::Known(Some(PcieType::RootPort)),
                 acs: Answer::Known(Some(Acs::new(0x5f, 0x1d))),
             }
+        );
+    }
+
+    #[test]
+    fn registers_of_sunrise_point_are_double_words() {
+        let mut bytes = vec![0_u8; 4096];
+        bytes[0x00..0x04].copy_from_slice(&0xa110_8086_u32.to_le_bytes());
+        bytes[0x100..0x104].copy_from_slice(&0x0001_000d_u32.to_le_bytes());
+        bytes[0x104] = 0x0f;
+        bytes[0x106] = 0xee;
+        bytes[0x108] = 0x0d;
+        let found = ConfigSpace::new(bytes).find_acs();
+        let acs = Acs::new(0x0f, 0x0d);
+        assert_eq!(
+            found,
+            Answer::Known(Some(AcsRegisters {
+                acs,
+                control_at: 0x108
+            }))
         );
     }
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::Answer;
-use crate::Snapshot;
 use crate::claim::{Claim, Original, Owner, Purpose};
 use crate::iommu::{GroupIndex, Spoiler, Viability, viability};
 use crate::pci::{DriverName, GroupId, PciAddress, PciFunction, SriovRole};
+use crate::{HostUse, Snapshot};
 
 use super::{Refusal, Step};
 
@@ -61,7 +61,7 @@ pub fn plan_bind_by<'a>(
     }
     members.sort_by_key(|member| member.address);
     for member in &members {
-        refuse_member(snapshot, claims.clone(), address, member)?;
+        refuse_member(snapshot, claims.clone(), address, member, Taking::Bind)?;
     }
     Ok(BindPlan {
         originals: members.iter().map(|member| Original::of(member)).collect(),
@@ -142,11 +142,33 @@ fn refuse_spoiled(asked: PciAddress, member: &PciFunction) -> Result<(), Refusal
     }
 }
 
-fn refuse_member<'a>(
+/// What a function is taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taking {
+    /// To be given to someone. Its display and a keyboard plugged into it are the caller's own
+    /// business: a machine with one card is given away console and all.
+    Bind,
+    /// To be removed and found again, behind the back of whoever sits there.
+    Cycle,
+}
+
+impl Taking {
+    fn spares(self, host_use: &HostUse, is_asked: bool) -> bool {
+        match (self, host_use) {
+            (Self::Bind, HostUse::Console) => false,
+            // Not as a by-catch.
+            (Self::Bind, HostUse::Keyboard { .. }) => !is_asked,
+            _ => true,
+        }
+    }
+}
+
+pub(super) fn refuse_member<'a>(
     snapshot: &Snapshot,
     claims: impl IntoIterator<Item = &'a Claim>,
     asked: PciAddress,
     member: &PciFunction,
+    taking: Taking,
 ) -> Result<(), Refusal> {
     let address = member.address;
     if let Some(claim) = claims.into_iter().find(|claim| claim.holds(address)) {
@@ -158,7 +180,9 @@ fn refuse_member<'a>(
     if let Some(host_use) = snapshot
         .host_uses
         .get(&address)
-        .and_then(|uses| uses.first())
+        .into_iter()
+        .flatten()
+        .find(|host_use| taking.spares(host_use, asked == address))
     {
         let host_use = host_use.clone();
         return Err(Refusal::NeededByHost {

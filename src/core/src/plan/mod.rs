@@ -2,6 +2,9 @@
 
 mod bind;
 mod refusal;
+mod regroup;
+#[cfg(test)]
+mod regroup_tests;
 mod restore;
 mod step;
 #[cfg(test)]
@@ -9,5 +12,6 @@ mod tests;
 
 pub use bind::{BindPlan, find_groups, plan_bind, plan_bind_by};
 pub use refusal::Refusal;
-pub use restore::{Leftover, RestorePlan, plan_restore};
-pub use step::Step;
+pub use regroup::{Cycle, OverridePlan, PortChange, PortOriginal, RegroupPlan, Regrouping};
+pub use restore::{Leftover, RestorePlan, plan_restore, plan_return};
+pub use step::{PowerControl, Step};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::acs::{BitNames, Reason};
 use crate::claim::Owner;
 use crate::pci::{DriverName, Identity, PciAddress};
 use crate::snapshot::HostUse;
@@ -87,6 +88,46 @@ pub enum Refusal {
         /// The machine's owner.
         owner: Owner,
     },
+    /// A bridge on the way cannot isolate, so no register write can separate the device.
+    NoAcs {
+        /// The device that was asked for.
+        asked: PciAddress,
+        /// The bridge.
+        bridge: PciAddress,
+        /// Why it does not isolate.
+        because: Reason,
+        /// The kernel parameter that some kernels honour, where it would be about this bridge.
+        parameter: Option<&'static str>,
+    },
+    /// The device shares its group for another reason than a bridge above it.
+    NotSeparable(PciAddress),
+    /// The function has no ACS capability.
+    NoAcsCapability(PciAddress),
+    /// The function does not offer these bits.
+    BitsNotOffered {
+        /// The function.
+        address: PciAddress,
+        /// The bits.
+        bits: BitNames,
+    },
+    /// The change would join devices that different people have.
+    WouldJoin {
+        /// A function that someone has.
+        member: PciAddress,
+        /// The function it would be joined with.
+        partner: PciAddress,
+        /// Who has it.
+        owner: Owner,
+    },
+    /// ACS bits have been cleared, and someone else has a device that is no longer kept apart.
+    IsolationReduced {
+        /// The device that was asked for.
+        asked: PciAddress,
+        /// The other device.
+        partner: PciAddress,
+        /// Who has that one.
+        owner: Owner,
+    },
     /// Another device now sits at the address.
     Changed {
         /// The address.
@@ -118,6 +159,12 @@ impl Refusal {
             Self::NotClaimed(_) => "NotClaimed",
             Self::NotOwner { .. } => "NotOwner",
             Self::InMachine { .. } => "InMachine",
+            Self::NoAcs { .. } => "NoAcs",
+            Self::NotSeparable(_) => "NotSeparable",
+            Self::NoAcsCapability(_) => "NoAcsCapability",
+            Self::BitsNotOffered { .. } => "BitsNotOffered",
+            Self::WouldJoin { .. } => "WouldJoin",
+            Self::IsolationReduced { .. } => "IsolationReduced",
             Self::Changed { .. } => "Changed",
         }
     }
@@ -175,6 +222,33 @@ impl Refusal {
                 }
                 crate::claim::Purpose::Person => "stop what uses it first".into(),
             },
+            Self::NoAcs {
+                asked,
+                parameter: Some(parameter),
+                ..
+            } => format!(
+                "move the card to another slot, or give the whole group to one machine ('vfioctl \
+                 groups --predict {asked}' shows both); a kernel with the ACS override patch (not \
+                 Debian's) would honour '{parameter}': it asserts a separation that the hardware \
+                 does not make, so trust no guest with it"
+            ),
+            Self::NoAcs { asked, .. } | Self::NotSeparable(asked) => format!(
+                "give the whole group to one machine, or move the card to another slot; 'vfioctl \
+                 groups --predict {asked}' shows what shares it and why"
+            ),
+            Self::NoAcsCapability(_) => {
+                "name a port that has ACS; 'vfioctl acs audit' shows the ports above each GPU"
+                    .into()
+            }
+            Self::BitsNotOffered { address, .. } => {
+                format!("see what it offers with 'vfioctl show {address}'")
+            }
+            Self::WouldJoin { owner, .. } => {
+                format!("ask {owner} to release the device first")
+            }
+            Self::IsolationReduced { .. } => {
+                "switch ACS on again: 'vfioctl acs restore', or 'vfioctl acs override'".into()
+            }
             Self::Changed { address, .. } => {
                 format!("look at it with 'vfioctl show {address}' and ask again")
             }
@@ -260,6 +334,45 @@ impl fmt::Display for Refusal {
                 "{address} is locked in the kernel: an earlier bind or unbind of it has not returned"
             ),
             Self::NotClaimed(address) => write!(f, "nobody has claimed {address}"),
+            Self::NoAcs {
+                asked,
+                bridge,
+                because,
+                ..
+            } => write!(
+                f,
+                "{asked} cannot be separated: the bridge {bridge} above it does not isolate, since \
+                 {because}, and no register write can change that"
+            ),
+            Self::NotSeparable(asked) => write!(
+                f,
+                "{asked} cannot be separated: what joins it with other devices is not a bridge \
+                 above it"
+            ),
+            Self::NoAcsCapability(address) => write!(f, "{address} has no ACS capability"),
+            Self::BitsNotOffered { address, bits } => {
+                write!(
+                    f,
+                    "{address} does not offer the ACS bits {bits}: they would stay off"
+                )
+            }
+            Self::WouldJoin {
+                member,
+                partner,
+                owner,
+            } => write!(
+                f,
+                "the change would let {partner} reach {member}, which belongs to {owner}"
+            ),
+            Self::IsolationReduced {
+                asked,
+                partner,
+                owner,
+            } => write!(
+                f,
+                "{asked} is not kept apart from {partner}, which belongs to {owner}: ACS bits \
+                 above them have been cleared"
+            ),
             Self::NotOwner { address, owner } => write!(f, "{address} belongs to {owner}, not you"),
             Self::InMachine { address, owner } => write!(f, "{address} is in use by {owner}"),
             Self::Changed {

@@ -66,6 +66,25 @@ pub struct RestorePlan {
 
 /// Plans to bring functions back, the last one first.
 pub fn plan_restore(snapshot: &Snapshot, originals: &[Original]) -> RestorePlan {
+    plan_from(snapshot, originals, Finder::Others)
+}
+
+/// Plans to bring back functions that were removed and found again by us: whichever driver has
+/// them now took them then, and nobody chose it.
+pub fn plan_return(snapshot: &Snapshot, originals: &[Original]) -> RestorePlan {
+    plan_from(snapshot, originals, Finder::Kernel)
+}
+
+/// Who may have bound a function to the driver that it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Finder {
+    /// Anyone: what they did is left alone.
+    Others,
+    /// The kernel, when it found the function.
+    Kernel,
+}
+
+fn plan_from(snapshot: &Snapshot, originals: &[Original], finder: Finder) -> RestorePlan {
     let mut plan = RestorePlan::default();
     for original in originals.iter().rev() {
         let address = original.address;
@@ -79,13 +98,18 @@ pub fn plan_restore(snapshot: &Snapshot, originals: &[Original]) -> RestorePlan 
                     found,
                 });
             }
-            Some(function) => restore_function(function, original, &mut plan),
+            Some(function) => restore_function(function, original, finder, &mut plan),
         }
     }
     plan
 }
 
-fn restore_function(function: &PciFunction, original: &Original, plan: &mut RestorePlan) {
+fn restore_function(
+    function: &PciFunction,
+    original: &Original,
+    finder: Finder,
+    plan: &mut RestorePlan,
+) {
     let address = function.address;
     let set = |from: Option<&String>, to: Option<&String>| {
         (from != to).then(|| Step::SetOverride {
@@ -97,7 +121,9 @@ fn restore_function(function: &PciFunction, original: &Original, plan: &mut Rest
     let override_now = function.driver_override.clone().known().flatten();
     let wanted = original.driver_override.as_ref();
     if let Some(driver) = &function.driver {
-        let is_taken = Some(driver) != original.driver.as_ref() && !driver.is_vfio();
+        let is_taken = Some(driver) != original.driver.as_ref()
+            && !driver.is_vfio()
+            && finder == Finder::Others;
         if is_taken {
             // Our override goes even so: left behind, it would aim the next probe at vfio-pci.
             if override_now.as_deref() == Some(DriverName::vfio_pci().as_str()) {

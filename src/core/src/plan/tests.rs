@@ -284,6 +284,7 @@ fn perform(snapshot: &mut Snapshot, steps: &[Step]) {
                 assert!(allowed.is_none_or(|name| name == driver.as_str()), "{step}");
                 function.driver = Some(driver.clone());
             }
+            other => panic!("no step of a bind: {other}"),
         }
     }
 }
@@ -319,23 +320,6 @@ fn from_every_point_of_a_bind_the_way_back_leads_to_the_beginning() {
             }
         }
     }
-}
-
-#[test]
-fn each_step_and_its_inverse_cancel() {
-    let before = workstation();
-    let plan = plan_bind(&before, &NO_CLAIMS, at("01:00.0")).unwrap();
-    let mut snapshot = before.clone();
-    perform(&mut snapshot, &plan.steps);
-    let back: Vec<Step> = plan.steps.iter().rev().map(Step::inverse).collect();
-    // In this order the native drivers find the override gone only at the end, so the binds are
-    // done after the overrides here, as a restore plan does it.
-    let (overrides, others): (Vec<Step>, Vec<Step>) = back
-        .into_iter()
-        .partition(|step| matches!(step, Step::SetOverride { .. }));
-    perform(&mut snapshot, &overrides);
-    perform(&mut snapshot, &others);
-    assert_eq!(snapshot, before);
 }
 
 #[test]

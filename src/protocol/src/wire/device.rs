@@ -36,7 +36,8 @@ fn owner_from_wire(owner: &io::Owner) -> Result<Owner, WireError> {
     })
 }
 
-fn original(original: &Original) -> io::Original {
+/// A function as it was before.
+pub fn original(original: &Original) -> io::Original {
     io::Original {
         address: original.address.to_string(),
         vendor: original.identity.vendor.into(),
@@ -52,7 +53,7 @@ fn original(original: &Original) -> io::Original {
 ///
 /// # Errors
 /// A field that is not what it should be.
-fn original_from_wire(original: &io::Original) -> Result<Original, WireError> {
+pub fn original_from_wire(original: &io::Original) -> Result<Original, WireError> {
     Ok(Original {
         address: parse("address", &original.address)?,
         identity: Identity {
@@ -127,6 +128,10 @@ pub fn step(step: &Step) -> io::Step {
         Step::SetOverride { to, .. } => (io::Step_verb::set_override, to.clone()),
         Step::Unbind { driver, .. } => (io::Step_verb::unbind, Some(driver.to_string())),
         Step::Bind { driver, .. } => (io::Step_verb::bind, Some(driver.to_string())),
+        Step::SetAcs { .. } => (io::Step_verb::set_acs, None),
+        Step::SetPower { .. } => (io::Step_verb::set_power, None),
+        Step::Remove { .. } => (io::Step_verb::remove, None),
+        Step::Rescan { .. } => (io::Step_verb::rescan, None),
     };
     io::Step {
         verb,

@@ -22,14 +22,16 @@ pub fn snapshot(snapshot: &Snapshot) -> io::Describe_Reply {
     let uses = snapshot.host_uses.iter().flat_map(|(address, uses)| {
         uses.iter().map(|host_use| {
             let (kind, what) = match host_use {
-                HostUse::Disk { mount_point } => (io::HostUse_kind::disk, mount_point),
-                HostUse::Swap { device } => (io::HostUse_kind::swap, device),
-                HostUse::Network { interface } => (io::HostUse_kind::network, interface),
+                HostUse::Disk { mount_point } => (io::HostUse_kind::disk, mount_point.as_str()),
+                HostUse::Swap { device } => (io::HostUse_kind::swap, device.as_str()),
+                HostUse::Network { interface } => (io::HostUse_kind::network, interface.as_str()),
+                HostUse::Console => (io::HostUse_kind::console, ""),
+                HostUse::Keyboard { name } => (io::HostUse_kind::keyboard, name.as_str()),
             };
             io::HostUse {
                 address: address.to_string(),
                 kind,
-                what: what.clone(),
+                what: what.to_owned(),
             }
         })
     });
@@ -63,6 +65,8 @@ pub fn snapshot_from_wire(reply: &io::Describe_Reply) -> Result<Snapshot, WireEr
             io::HostUse_kind::disk => HostUse::Disk { mount_point: what },
             io::HostUse_kind::swap => HostUse::Swap { device: what },
             io::HostUse_kind::network => HostUse::Network { interface: what },
+            io::HostUse_kind::console => HostUse::Console,
+            io::HostUse_kind::keyboard => HostUse::Keyboard { name: what },
         };
         snapshot
             .host_uses

@@ -3,13 +3,17 @@
 //! What comes from the wire may be anything: turning it into core's types can fail, and the error
 //! names the field.
 
+mod acs;
 mod device;
 mod inventory;
 mod machine;
 
 use std::fmt;
 
-pub use device::{claim, claim_from_wire, owner, pin, pin_from_wire, step};
+pub use acs::{acs_step, bit_names, groups, override_plan, regroup_plan};
+pub use device::{
+    claim, claim_from_wire, original, original_from_wire, owner, pin, pin_from_wire, step,
+};
 pub use inventory::{snapshot, snapshot_from_wire};
 pub use machine::{spec, spec_from_wire};
 

@@ -10,7 +10,7 @@ use crate::SysRoot;
 /// DMAR: Intel VT-d. IVRS: AMD-Vi. IORT: Arm SMMU.
 const NAMES: [&str; 3] = ["DMAR", "IVRS", "IORT"];
 
-pub(super) fn read_iommu_tables(root: &SysRoot) -> Answer<Vec<String>> {
+pub(crate) fn read_iommu_tables(root: &SysRoot) -> Answer<Vec<String>> {
     super::seen(root.sys.list("firmware/acpi/tables")).map(|names| {
         names
             .into_iter()

@@ -5,6 +5,6 @@ use vfioctl_core::check::CommandLine;
 
 use crate::SysRoot;
 
-pub(super) fn read_command_line(root: &SysRoot) -> Answer<CommandLine> {
+pub(crate) fn read_command_line(root: &SysRoot) -> Answer<CommandLine> {
     super::seen(root.proc.read_text("cmdline")).map(CommandLine::new)
 }

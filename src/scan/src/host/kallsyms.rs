@@ -13,7 +13,7 @@ const SYMBOL: &str = "pcie_acs_override";
 const MAX_BYTES: u64 = 64 << 20;
 
 /// Reads the symbols only where it matters: the file is large and made anew at each read.
-pub(super) fn read_acs_override(root: &SysRoot, line: &Answer<CommandLine>) -> Answer<bool> {
+pub(crate) fn read_acs_override(root: &SysRoot, line: &Answer<CommandLine>) -> Answer<bool> {
     let is_given = matches!(line, Answer::Known(line) if line.value(SYMBOL).is_some());
     if !is_given {
         return Answer::CannotSee;

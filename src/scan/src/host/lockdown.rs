@@ -10,7 +10,8 @@ use crate::SysRoot;
 
 const FOLDER: &str = "kernel/security";
 
-pub(super) fn read_lockdown(root: &SysRoot) -> Answer<Option<Lockdown>> {
+/// Reads what the kernel keeps from root; `None` where it was made without lockdown.
+pub fn read_lockdown(root: &SysRoot) -> Answer<Option<Lockdown>> {
     match root.sys.read_text(&format!("{FOLDER}/lockdown")) {
         Ok(Some(text)) => parse_lockdown(&text)
             .map_or(Answer::CannotSee, |lockdown| Answer::Known(Some(lockdown))),

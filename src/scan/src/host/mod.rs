@@ -20,6 +20,11 @@ mod os_release;
 mod reserved_regions;
 mod secure_boot;
 
+pub(crate) use acpi::read_iommu_tables;
+pub(crate) use command_line::read_command_line;
+pub(crate) use kallsyms::read_acs_override;
+pub use lockdown::read_lockdown;
+
 use vfioctl_core::Answer;
 use vfioctl_core::check::Host;
 
