@@ -131,6 +131,18 @@ fn end_journal(helper: &Helper, claim: &Claim) {
     }
 }
 
+/// A user who bound a device can open it: that is what binding is for. Where that fails, the
+/// device is bound all the same, and the log says what is missing.
+pub(crate) fn grant(helper: &Helper, groups: &[GroupId], uid: u32) {
+    for group in groups {
+        if let Err(error) = helper.kernel.grant_group(*group, uid) {
+            audit::error(&format!(
+                "cannot give uid {uid} the VFIO node of group {group}: {error}"
+            ));
+        }
+    }
+}
+
 /// The steps that would bring functions home now.
 pub(crate) fn plan_home(
     helper: &Helper,
@@ -152,6 +164,7 @@ pub(crate) fn groups_of(helper: &Helper, claim: &Claim) -> Vec<GroupId> {
     groups
 }
 
+/// The functions as they are now, and nothing else of the machine.
 pub(crate) fn look_at(helper: &Helper, originals: &[Original]) -> Result<Snapshot, MethodError> {
     let mut snapshot = Snapshot::default();
     for original in originals {

@@ -12,6 +12,7 @@ use crate::MethodError;
 use crate::kernel::Kernel;
 use crate::limits::START_RECOVERY_TIME;
 use crate::machine::{Launcher, Machines};
+use crate::pin::Pins;
 use crate::regroup::AcsState;
 use crate::reserve::{Reservation, Reservations};
 use crate::state::State;
@@ -28,6 +29,8 @@ pub struct Parts {
     pub launcher: Box<dyn Launcher>,
     /// What it remembers.
     pub state: State,
+    /// What it remembers over reboots.
+    pub pins: Pins,
     /// What it remembers until the next boot.
     pub acs: AcsState,
     /// The runtime directory, `/run/vfioctl`.
@@ -43,6 +46,7 @@ pub struct Helper {
     pub(crate) kernel: Box<dyn Kernel>,
     pub(crate) launcher: Box<dyn Launcher>,
     pub(crate) state: State,
+    pub(crate) pins: Pins,
     pub(crate) runtime: RuntimeDirs,
     pub(crate) qemu: String,
     pub(crate) machines: Machines,
@@ -65,6 +69,7 @@ impl Helper {
             kernel: parts.kernel,
             launcher: parts.launcher,
             state: parts.state,
+            pins: parts.pins,
             runtime: RuntimeDirs::below(&parts.runtime),
             qemu: parts.qemu,
             acs: parts.acs,

@@ -49,6 +49,8 @@ pub(crate) const MAX_RECOVERED: usize = 64;
 pub(crate) const MAX_MACHINES_A_USER: usize = 32;
 /// Claims of one user: more devices than any machine has.
 pub(crate) const MAX_CLAIMS_A_USER: usize = 64;
+/// Pins of one user: each was a claim once, and one of a device that is gone stays.
+pub(crate) const MAX_PINS_A_USER: usize = 64;
 /// Longest state file that is read back: a claim with every function of a domain in it.
 pub(crate) const MAX_STATE_BYTES: u64 = 16 << 20;
 /// How long systemd may take to start a unit's process.

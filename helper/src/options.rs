@@ -12,6 +12,10 @@ pub(crate) struct Options {
     pub(crate) group: String,
     /// Where claims, journal and machines are kept.
     pub(crate) state: PathBuf,
+    /// Where pins are kept.
+    pub(crate) pins: PathBuf,
+    /// Whether only to aim pinned devices at vfio-pci, before udev, and end.
+    pub(crate) hold_pinned: bool,
     /// Where sockets and logs are kept while they are in use.
     pub(crate) runtime: PathBuf,
     /// The program that machines are run by.
@@ -42,6 +46,9 @@ The privileged helper of vfioctl. systemd starts it when someone calls
   --listen PATH   make this socket and listen on it
   --group NAME    whose members may call, with --listen (vfioctl)
   --state DIR     where claims, journal and machines are kept (/var/lib/vfioctl)
+  --pins DIR      where it is kept what stays bound over reboots (/etc/vfioctl/pinned)
+  --hold-pinned   only aim these devices at vfio-pci, and end: to be run at boot, before
+                  udev loads drivers
   --runtime DIR   where sockets and logs of machines are (/run/vfioctl)
   --qemu PATH     the program that runs machines (/usr/bin/qemu-system-x86_64)
   --idle SECONDS  end after so long with nothing to do; 0: never
@@ -68,6 +75,8 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Asked
         listen: None,
         group: "vfioctl".into(),
         state: "/var/lib/vfioctl".into(),
+        pins: "/etc/vfioctl/pinned".into(),
+        hold_pinned: false,
         runtime: "/run/vfioctl".into(),
         qemu: QEMU.into(),
         direct: false,
@@ -89,9 +98,11 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Asked
             "--at-boot" => is_at_boot = true,
             "--config" => options.configuration = value()?.into(),
             "--direct" => options.direct = true,
+            "--hold-pinned" => options.hold_pinned = true,
             "--listen" => options.listen = Some(value()?.into()),
             "--group" => options.group = value()?,
             "--state" => options.state = value()?.into(),
+            "--pins" => options.pins = value()?.into(),
             "--runtime" => options.runtime = value()?.into(),
             "--qemu" => options.qemu = value()?,
             "--idle" => {

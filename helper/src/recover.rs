@@ -10,6 +10,7 @@ use crate::apply::{Home, bring_home, groups_of, plan_home};
 use crate::helper::Helper;
 use crate::limits::MAX_RECOVERED;
 use crate::machine;
+use crate::pin::{keep_pins, plan_pins};
 use crate::regroup::{Regroup, plan_undo, undo};
 use crate::state::Change;
 use crate::{MethodError, audit};
@@ -56,10 +57,11 @@ pub(crate) fn plan_recovery(helper: &Helper) -> Result<Vec<Recovered>, MethodErr
         };
         planned.push(describe(helper, &orphan, &home));
     }
+    planned.extend(plan_pins(helper));
     Ok(planned)
 }
 
-/// Takes everything home that has no living owner.
+/// Takes everything home that has no living owner, and then binds what is pinned.
 pub(crate) fn recover(helper: &Helper) -> Result<Vec<Recovered>, MethodError> {
     let mut recovered = Vec::new();
     // First: a device that is not there cannot be bound. While somebody works on it, it has a
@@ -88,6 +90,7 @@ pub(crate) fn recover(helper: &Helper) -> Result<Vec<Recovered>, MethodError> {
         ));
         recovered.push(done);
     }
+    recovered.extend(keep_pins(helper));
     Ok(recovered)
 }
 
@@ -118,6 +121,8 @@ fn find_orphans(helper: &Helper) -> Result<Vec<Orphan>, MethodError> {
         });
         let found = match &claim.owner.purpose {
             _ if is_journaled => continue,
+            // It is not taken home only to be bound again.
+            _ if helper.pins.of(&claim).is_some() => continue,
             Purpose::Machine(name) if !helper.machines.is_alive(claim.owner.uid, name) => {
                 "a machine that does not run any more"
             }
@@ -141,6 +146,7 @@ fn describe_regroup(helper: &Helper, regroup: &Regroup, home: &Home) -> Recovere
         steps: home.steps.iter().map(wire::step).collect(),
         leftovers: home.leftovers.clone(),
         home: !home.is_pending,
+        pinned: false,
     }
 }
 
@@ -158,5 +164,6 @@ fn describe(helper: &Helper, orphan: &Orphan, home: &Home) -> Recovered {
         steps: home.steps.iter().map(wire::step).collect(),
         leftovers: home.leftovers.clone(),
         home: !home.is_pending,
+        pinned: false,
     }
 }

@@ -10,6 +10,7 @@ use vfioctl_scan::{SysRoot, read_boot_id};
 use crate::helper::{Helper, Parts};
 use crate::machine::{DirectLauncher, Launcher, SystemdLauncher};
 use crate::options::{Asked, HELP, Options, parse};
+use crate::pin::{Pins, hold_pinned, look_at_pins};
 use crate::regroup::AcsState;
 use crate::state::State;
 use crate::sys::{LiveKernel, bind_socket, drop_privileges};
@@ -57,6 +58,9 @@ fn try_at_boot(options: &Options) -> Result<(), String> {
 }
 
 fn try_run(options: &Options) -> Result<(), String> {
+    if options.hold_pinned {
+        return hold(options);
+    }
     let group = || {
         vfioctl_scan::SysRoot::live()
             .ok()
@@ -79,6 +83,18 @@ fn try_run(options: &Options) -> Result<(), String> {
         .map_err(|error| format!("the socket failed: {error}"))
 }
 
+/// Before udev: no socket, no state directory, nothing but the pins.
+fn hold(options: &Options) -> Result<(), String> {
+    drop_privileges(false).map_err(|error| format!("cannot give up capabilities: {error}"))?;
+    let root = SysRoot::live().map_err(|error| format!("{error}: {}", error.because()))?;
+    let kernel = LiveKernel::open(Path::new("/"), &options.runtime)
+        .map_err(|error| format!("cannot open /sys, /dev and the runtime directory: {error}"))?;
+    let pins = look_at_pins(&options.pins).map_err(|error| error.to_string())?;
+    hold_pinned(&root, &kernel, &pins)
+        .then_some(())
+        .ok_or_else(|| "a pinned device could not be aimed at vfio-pci".into())
+}
+
 fn make_helper(options: &Options, launcher: Box<dyn Launcher>) -> Result<Helper, String> {
     let root = SysRoot::live().map_err(|error| format!("{error}: {}", error.because()))?;
     let boot_id = read_boot_id(&root)
@@ -94,6 +110,7 @@ fn make_helper(options: &Options, launcher: Box<dyn Launcher>) -> Result<Helper,
         kernel: Box::new(kernel),
         launcher,
         state,
+        pins: Pins::open(&options.pins),
         runtime: options.runtime.clone(),
         qemu: options.qemu.clone(),
     }))

@@ -87,6 +87,11 @@ impl StateError {
             source: source.into(),
         }
     }
+
+    /// Whether something was not there.
+    pub(crate) fn is_absence(&self) -> bool {
+        self.source.kind() == io::ErrorKind::NotFound
+    }
 }
 
 impl fmt::Display for StateError {

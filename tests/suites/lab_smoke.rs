@@ -256,6 +256,7 @@ mod tests {
     #[test]
     fn real_boot_takes_files_and_arguments() {
         let options = BootOptions {
+            kernel: None,
             kernel_args: vec!["lab.test=1".to_owned()],
             files: vec![BootFile {
                 path: "/etc/lab/test".into(),

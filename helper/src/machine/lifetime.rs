@@ -14,6 +14,7 @@ use crate::apply::{give_back, groups_of};
 use crate::audit;
 use crate::helper::Helper;
 use crate::limits::{CONSOLE_INTERVAL, HOME_TIME, MAX_CONSOLE_BYTES};
+use crate::pin::keep_after_machine;
 use crate::sys::{Process, trim_console};
 
 /// Writes a machine's record; a failure is logged, since the machine itself goes on.
@@ -113,6 +114,9 @@ fn take_claim_home(helper: &Helper, claim: &Claim) -> Vec<String> {
             Err(error) => return vec![format!("not home: {error:?}; run 'vfioctl recover'")],
         }
     };
+    if let Some(told) = keep_after_machine(helper, claim) {
+        return told;
+    }
     match give_back(helper, claim, &mut |_| {}) {
         Ok(home) => {
             let mut told: Vec<String> = home.leftovers.clone();

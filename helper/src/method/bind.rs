@@ -8,9 +8,10 @@ use vfioctl_protocol::wire;
 use vfioctl_scan::{HostView, read_slot, read_snapshot};
 
 use super::session::Session;
-use crate::apply::take;
+use crate::apply::{give_back, grant, groups_of, take};
 use crate::helper::{Helper, now};
 use crate::limits::MAX_CLAIMS_A_USER;
+use crate::pin::{pin_claim, refuse_pin};
 use crate::refuse::{plan_device, refuse_in_use};
 use crate::{MethodError, audit};
 
@@ -25,9 +26,16 @@ pub(super) fn parse_address(text: &str) -> Result<PciAddress, MethodError> {
         })
 }
 
-pub(super) fn plan(session: &Session, address: &str) -> Result<io::PlanBind_Reply, MethodError> {
+pub(super) fn plan(
+    session: &Session,
+    address: &str,
+    persist: bool,
+) -> Result<io::PlanBind_Reply, MethodError> {
     let address = parse_address(address)?;
     let plan = look_and_plan(&session.helper, address, session.peer.uid)?;
+    if persist {
+        refuse_pin(&session.helper, &plan.originals, session.peer.uid)?;
+    }
     Ok(io::PlanBind_Reply {
         members: plan
             .originals
@@ -43,8 +51,9 @@ pub(super) fn bind(
     session: &Session,
     address: &str,
     members: Option<Vec<String>>,
+    persist: bool,
     progress: &mut dyn FnMut(io::Step),
-) -> Result<io::Claim, MethodError> {
+) -> Result<(io::Claim, bool), MethodError> {
     let helper = &session.helper;
     let address = parse_address(address)?;
     let seen = members
@@ -56,10 +65,37 @@ pub(super) fn bind(
         })
         .transpose()?;
     let owner = Owner::person(session.peer.uid);
-    let bound = try_bind(helper, address, seen, &owner, progress);
+    helper.wait_until_ready();
+    let bound = match own_claim(helper, address, &owner) {
+        Some(claim) if persist => pin_own(helper, claim),
+        _ => try_bind(helper, address, seen, &owner, persist, progress),
+    };
     let outcome = bound.as_ref().map_or_else(MethodError::outcome, |_| "done");
-    audit::record(&session.peer, "bind", &address, outcome);
-    bound.map(|claim| wire::claim(&claim, helper.user_name(owner.uid)))
+    let verb = if persist { "bind --persist" } else { "bind" };
+    audit::record(&session.peer, verb, &address, outcome);
+    let claim = bound?;
+    let is_pinned = helper.pins.of(&claim).is_some();
+    Ok((wire::claim(&claim, helper.user_name(owner.uid)), is_pinned))
+}
+
+fn own_claim(helper: &Helper, address: PciAddress, owner: &Owner) -> Option<Claim> {
+    let claim = helper.state.claim_of(address)?;
+    (claim.owner == *owner).then_some(claim)
+}
+
+/// Whoever has the device already keeps it.
+fn pin_own(helper: &Helper, claim: Claim) -> Result<Claim, MethodError> {
+    let _reservation = helper.reserve(&groups_of(helper, &claim), &claim.owner)?;
+    // Released meanwhile, it would be pinned without an owner.
+    let first = claim.originals.first().map(|original| original.address);
+    match first.and_then(|first| own_claim(helper, first, &claim.owner)) {
+        Some(now) if now == claim => pin_claim(helper, &claim).map(|()| claim),
+        _ => Err(MethodError::refused(
+            "Changed",
+            "the device was released meanwhile",
+            "ask again",
+        )),
+    }
 }
 
 fn try_bind(
@@ -67,9 +103,9 @@ fn try_bind(
     address: PciAddress,
     seen: Option<Vec<PciAddress>>,
     owner: &Owner,
+    persist: bool,
     progress: &mut dyn FnMut(io::Step),
 ) -> Result<Claim, MethodError> {
-    helper.wait_until_ready();
     if helper
         .state
         .claims()
@@ -100,6 +136,9 @@ fn try_bind(
         ));
     }
     refuse_in_use(helper, &plan.originals)?;
+    if persist {
+        refuse_pin(helper, &plan.originals, owner.uid)?;
+    }
     let claim = Claim {
         owner: owner.clone(),
         originals: plan.originals,
@@ -109,19 +148,12 @@ fn try_bind(
         progress(wire::step(step))
     })?;
     grant(helper, &plan.groups, owner.uid);
-    Ok(claim)
-}
-
-/// A user who bound a device can open it: that is what binding is for. Where that fails, the
-/// device is bound all the same, and the log says what is missing.
-fn grant(helper: &Helper, groups: &[GroupId], uid: u32) {
-    for group in groups {
-        if let Err(error) = helper.kernel.grant_group(*group, uid) {
-            audit::error(&format!(
-                "cannot give uid {uid} the VFIO node of group {group}: {error}"
-            ));
-        }
+    if persist && let Err(error) = pin_claim(helper, &claim) {
+        // Half of what was asked for is nothing: it goes back.
+        give_back(helper, &claim, &mut |_| {})?;
+        return Err(error);
     }
+    Ok(claim)
 }
 
 fn look_and_plan(helper: &Helper, address: PciAddress, uid: u32) -> Result<BindPlan, MethodError> {

@@ -7,6 +7,7 @@ mod create_machine;
 mod describe;
 mod list_claims;
 mod list_machines;
+mod notice;
 mod plan_machine;
 mod recover;
 mod release;

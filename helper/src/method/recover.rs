@@ -21,6 +21,8 @@ pub(super) fn recover(session: &Session, commit: bool) -> Result<Vec<Recovered>,
             .lock()
             .unwrap_or_else(PoisonError::into_inner),
     );
+    // But for pins that were not kept then: these are tried again, and told as they are now.
+    recovered.retain(|each| !each.pinned || each.home);
     recovered.extend(recover_now(helper)?);
     audit::record(&session.peer, "recover", &recovered.len(), "done");
     Ok(recovered)

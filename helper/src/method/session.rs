@@ -6,8 +6,8 @@ use vfioctl_protocol::{LEVEL, acs, device, inventory, machine};
 
 use super::reply::reply_error;
 use super::{
-    acs as method, bind, create_machine, describe, list_claims, list_machines, plan_machine,
-    recover, release, remove_machine, stop_machine,
+    acs as method, bind, create_machine, describe, list_claims, list_machines, notice,
+    plan_machine, recover, release, remove_machine, stop_machine,
 };
 use crate::helper::Helper;
 use crate::peer::Peer;
@@ -41,8 +41,9 @@ impl device::VarlinkInterface for Session {
         &self,
         call: &mut dyn device::Call_PlanBind,
         address: String,
+        persist: Option<bool>,
     ) -> varlink::Result<()> {
-        match bind::plan(self, &address) {
+        match bind::plan(self, &address, persist.unwrap_or(false)) {
             Ok(plan) => call.reply_struct(plan.into()),
             Err(error) => reply_error(call, DEVICE, error),
         }
@@ -53,18 +54,20 @@ impl device::VarlinkInterface for Session {
         call: &mut dyn device::Call_Bind,
         address: String,
         members: Option<Vec<String>>,
+        persist: Option<bool>,
     ) -> varlink::Result<()> {
         let more = call.wants_more();
+        let persist = persist.unwrap_or(false);
         call.set_continues(more);
-        let bound = bind::bind(self, &address, members, &mut |step| {
+        let bound = bind::bind(self, &address, members, persist, &mut |step| {
             if more {
                 // A caller that has left does not stop what it began.
-                let _ = call.reply(Some(step), None);
+                let _ = call.reply(Some(step), None, None);
             }
         });
         call.set_continues(false);
         match bound {
-            Ok(claim) => call.reply(None, Some(claim)),
+            Ok((claim, pinned)) => call.reply(None, Some(claim), Some(pinned)),
             Err(error) => reply_error(call, DEVICE, error),
         }
     }
@@ -75,7 +78,7 @@ impl device::VarlinkInterface for Session {
         address: String,
     ) -> varlink::Result<()> {
         match release::plan(self, &address) {
-            Ok((members, steps)) => call.reply(members, steps),
+            Ok(plan) => call.reply_struct(plan.into()),
             Err(error) => reply_error(call, DEVICE, error),
         }
     }
@@ -85,18 +88,25 @@ impl device::VarlinkInterface for Session {
         call.set_continues(more);
         let released = release::release(self, &address, &mut |step| {
             if more {
-                let _ = call.reply(Some(step), None, None);
+                let _ = call.reply(Some(step), None, None, None);
             }
         });
         call.set_continues(false);
         match released {
-            Ok((released, leftovers)) => call.reply(None, Some(released), Some(leftovers)),
+            Ok(reply) => call.reply_struct(reply.into()),
             Err(error) => reply_error(call, DEVICE, error),
         }
     }
 
     fn list_claims(&self, call: &mut dyn device::Call_ListClaims) -> varlink::Result<()> {
-        call.reply(list_claims::list_claims(&self.helper))
+        call.reply_struct(list_claims::list_claims(&self.helper).into())
+    }
+
+    fn notice(&self, call: &mut dyn device::Call_Notice) -> varlink::Result<()> {
+        match notice::notice(self) {
+            Ok(()) => call.reply(),
+            Err(error) => reply_error(call, DEVICE, error),
+        }
     }
 
     fn recover(

@@ -38,6 +38,23 @@ impl StateDir {
         Ok(Self { dir })
     }
 
+    /// Opens a directory that is there, beside whoever else has it open.
+    pub(crate) fn open_shared(path: &Path) -> Result<Self, StateError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let dir = rustix::fs::open(path, flags, Mode::empty())
+            .map_err(|errno| StateError::new(format!("open '{}'", path.display()), errno))?;
+        Ok(Self { dir })
+    }
+
+    /// The same, and `None` where it is not there.
+    pub(crate) fn open_existing(path: &Path) -> Result<Option<Self>, StateError> {
+        match Self::open_shared(path) {
+            Ok(dir) => Ok(Some(dir)),
+            Err(error) if error.is_absence() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Makes a folder inside, where it is missing.
     pub(crate) fn make_folder(&self, name: &str) -> Result<(), StateError> {
         match rustix::fs::mkdirat(&self.dir, name, Mode::RWXU) {

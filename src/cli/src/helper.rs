@@ -11,7 +11,7 @@ use vfioctl_protocol::wire::{WireError, snapshot_from_wire};
 use vfioctl_protocol::{Client, ClientError, acs, device, inventory, machine};
 
 use crate::limits;
-use crate::seen::SeenClaim;
+use crate::seen::{SeenClaim, SeenPin};
 
 /// A connection to a helper that is not too old.
 #[derive(Debug)]
@@ -63,38 +63,49 @@ impl Helper {
         snapshot_from_wire(&reply).map_err(malformed)
     }
 
-    /// Tells all claims.
-    pub(crate) fn claims(&mut self) -> Reply<Vec<SeenClaim>> {
+    /// Tells all claims and all pins.
+    pub(crate) fn claims(&mut self) -> Reply<(Vec<SeenClaim>, Vec<SeenPin>)> {
         let reply: device::ListClaims_Reply =
             self.client
                 .call("io.vfioctl.Device.ListClaims", json!({}), limits::LOOK)?;
-        reply
-            .claims
-            .iter()
-            .map(SeenClaim::from_wire)
-            .collect::<Result<_, _>>()
-            .map_err(malformed)
+        let claims: Result<_, _> = reply.claims.iter().map(SeenClaim::from_wire).collect();
+        let pins: Result<_, _> = reply.pins.iter().map(SeenPin::from_wire).collect();
+        Ok((claims.map_err(malformed)?, pins.map_err(malformed)?))
+    }
+
+    /// Tells that a device came or went.
+    pub(crate) fn notice(&mut self) -> Reply<()> {
+        self.client
+            .call("io.vfioctl.Device.Notice", json!({}), limits::RECOVER)
+            .map(|_: device::Notice_Reply| ())
     }
 
     /// Plans to bind a device.
-    pub(crate) fn plan_bind(&mut self, address: PciAddress) -> Reply<device::PlanBind_Reply> {
+    pub(crate) fn plan_bind(
+        &mut self,
+        address: PciAddress,
+        persist: bool,
+    ) -> Reply<device::PlanBind_Reply> {
         let parameters = device::PlanBind_Args {
             address: address.to_string(),
+            persist: persist.then_some(true),
         };
         self.client
             .call("io.vfioctl.Device.PlanBind", parameters, limits::LOOK)
     }
 
-    /// Binds a device; every step that is done goes to `progress`.
+    /// Binds a device, and with `persist` pins it; every step that is done goes to `progress`.
     pub(crate) fn bind(
         &mut self,
         address: PciAddress,
-        members: Vec<String>,
+        members: Option<Vec<String>>,
+        persist: bool,
         mut progress: impl FnMut(device::Step),
     ) -> Reply<device::Bind_Reply> {
         let parameters = device::Bind_Args {
             address: address.to_string(),
-            members: Some(members),
+            members,
+            persist: persist.then_some(true),
         };
         self.client.call_more(
             "io.vfioctl.Device.Bind",

@@ -6,9 +6,10 @@ use vfioctl_core::config::{HeaderType, PcieType};
 use vfioctl_core::pci::{
     Bar, BarKind, ClassCode, GroupId, Identity, PciAddress, PciFunction, SriovRole,
 };
+use vfioctl_core::pin::Pin;
 use vfioctl_core::{Answer, HostUse, Snapshot};
 
-use crate::seen::{Seen, SeenBy, SeenClaim};
+use crate::seen::{Seen, SeenBy, SeenClaim, SeenPin};
 
 /// Number of the user who looks.
 pub(crate) const UID: u32 = 1000;
@@ -171,10 +172,28 @@ pub(crate) fn desktop() -> Seen {
     Seen {
         snapshot,
         claims: Answer::Known(claims),
+        pins: Answer::Known(Vec::new()),
         by: SeenBy::Helper,
         uid: UID,
         index: std::cell::OnceCell::new(),
     }
+}
+
+/// The same desktop with ann's card pinned, and a pin of hers for a card that is another one now.
+pub(crate) fn desktop_pinned() -> Seen {
+    let mut seen = desktop();
+    let first = seen.known_claims().next().cloned().unwrap();
+    let pin = |claim: &Claim, problem: Option<&str>| SeenPin {
+        pin: Pin::of(claim, 1_800_000_000).unwrap(),
+        user: Some("ann".into()),
+        problem: problem.map(str::to_owned),
+    };
+    let mut lost = first.clone();
+    lost.originals.truncate(1);
+    lost.originals[0].address = "0000:04:00.0".parse().unwrap();
+    let problem = "0000:04:00.0 is now 10ec:8168, not 10de:2684; left alone";
+    seen.pins = Answer::Known(vec![pin(&first, None), pin(&lost, Some(problem))]);
+    seen
 }
 
 /// The same desktop without the helper, by a user without privilege.
@@ -187,6 +206,7 @@ pub(crate) fn desktop_unseen() -> Seen {
     }
     Seen {
         claims: Answer::CannotSee,
+        pins: Answer::CannotSee,
         by: SeenBy::User,
         ..seen
     }

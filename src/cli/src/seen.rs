@@ -6,9 +6,10 @@ use serde::Serialize;
 use vfioctl_core::claim::{Claim, Owner, Purpose};
 use vfioctl_core::iommu::GroupIndex;
 use vfioctl_core::pci::PciAddress;
+use vfioctl_core::pin::Pin;
 use vfioctl_core::{Answer, Snapshot};
 use vfioctl_protocol::device;
-use vfioctl_protocol::wire::{WireError, claim_from_wire};
+use vfioctl_protocol::wire::{WireError, claim_from_wire, pin_from_wire};
 use vfioctl_scan::read_snapshot;
 
 use crate::failure::{Failure, FailureKind};
@@ -22,6 +23,17 @@ pub(crate) struct SeenClaim {
     pub(crate) claim: Claim,
     /// The owner's name, where `/etc/passwd` has one.
     pub(crate) user: Option<String>,
+}
+
+/// A pin, what its user is called, and why it is not kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SeenPin {
+    /// The pin.
+    pub(crate) pin: Pin,
+    /// The user's name, where `/etc/passwd` has one.
+    pub(crate) user: Option<String>,
+    /// Why it does not hold its device now.
+    pub(crate) problem: Option<String>,
 }
 
 /// Whose eyes the machine was seen with.
@@ -41,6 +53,8 @@ pub(crate) struct Seen {
     pub(crate) snapshot: Snapshot,
     /// Who has what.
     pub(crate) claims: Answer<Vec<SeenClaim>>,
+    /// Which devices stay bound over restarts.
+    pub(crate) pins: Answer<Vec<SeenPin>>,
     /// Whose eyes it was.
     pub(crate) by: SeenBy,
     /// Number of this user.
@@ -72,6 +86,20 @@ impl SeenClaim {
     }
 }
 
+impl SeenPin {
+    /// Takes a pin from the wire.
+    ///
+    /// # Errors
+    /// A field that is not what it should be.
+    pub(crate) fn from_wire(pin: &device::Pin) -> Result<Self, WireError> {
+        Ok(Self {
+            pin: pin_from_wire(pin)?,
+            user: pin.owner.user.clone(),
+            problem: pin.problem.clone(),
+        })
+    }
+}
+
 fn owner_text(owner: &Owner, user: Option<&str>) -> String {
     let user = user.map_or_else(|| format!("user {}", owner.uid), str::to_owned);
     match &owner.purpose {
@@ -93,6 +121,19 @@ impl Seen {
             .known()?
             .iter()
             .find(|seen| seen.claim.holds(address))
+    }
+
+    /// The pins of whatever sits, or sat, at the address; `None` where pins cannot be seen.
+    pub(crate) fn pins_at(&self, address: PciAddress) -> Option<Vec<&SeenPin>> {
+        let pins = self.pins.as_ref().known()?.iter();
+        Some(pins.filter(|seen| seen.pin.holds(address)).collect())
+    }
+
+    /// Whether the very function at the address is pinned; `None` where that cannot be seen.
+    pub(crate) fn is_pinned(&self, address: PciAddress) -> Option<bool> {
+        let identity = self.snapshot.function(address)?.identity;
+        let mut pins = self.pins.as_ref().known()?.iter();
+        Some(pins.any(|seen| seen.pin.is_of(address, identity)))
     }
 
     /// All claims that can be seen.
@@ -138,10 +179,11 @@ pub(crate) fn ask_helper(session: &Session<'_>) -> Result<Seen, Failure> {
 /// Where it answers with an error, or no more.
 pub(crate) fn ask(mut helper: Helper, session: &Session<'_>) -> Result<Seen, Failure> {
     let snapshot = helper.describe().map_err(|error| session.failure(&error))?;
-    let claims = helper.claims().map_err(|error| session.failure(&error))?;
+    let (claims, pins) = helper.claims().map_err(|error| session.failure(&error))?;
     Ok(Seen {
         snapshot,
         claims: Answer::Known(claims),
+        pins: Answer::Known(pins),
         by: SeenBy::Helper,
         uid: session.uid,
         index: OnceCell::new(),
@@ -162,6 +204,7 @@ pub(crate) fn look(session: &Session<'_>) -> Result<Seen, Failure> {
     Ok(Seen {
         snapshot,
         claims: Answer::CannotSee,
+        pins: Answer::CannotSee,
         by: SeenBy::User,
         uid: session.uid,
         index: OnceCell::new(),

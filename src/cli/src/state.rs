@@ -44,9 +44,13 @@ fn refused(seen: &Seen, address: PciAddress, refusal: &Refusal) -> StateRecord {
             } else {
                 StateKind::Claimed
             };
+            let pinned = match seen.is_pinned(*member) {
+                Some(true) => ", pinned",
+                Some(false) | None => "",
+            };
             let text = match claim {
-                Some(_) if is_own => "yours".to_owned(),
-                Some(claim) => format!("claimed by {}", claim.owner_text()),
+                Some(_) if is_own => format!("yours{pinned}"),
+                Some(claim) => format!("claimed by {}{pinned}", claim.owner_text()),
                 None => "claimed".to_owned(),
             };
             (kind, text, Some(*member))
@@ -161,6 +165,13 @@ mod tests {
             text(&seen, "0000:03:00.1"),
             "in use by the host: carries the disk mounted at '/' (0000:03:00.0 goes with it)"
         );
+        assert_eq!(text(&seen, "0000:04:00.0"), "not passable: no IOMMU group");
+    }
+
+    #[test]
+    fn a_pin_shows_where_its_device_is_held() {
+        let seen = sample::desktop_pinned();
+        assert_eq!(text(&seen, "0000:01:00.1"), "yours, pinned");
         assert_eq!(text(&seen, "0000:04:00.0"), "not passable: no IOMMU group");
     }
 

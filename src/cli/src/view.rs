@@ -8,8 +8,8 @@ use vfioctl_core::{Answer, Problem};
 use crate::limits;
 use crate::names::Names;
 use crate::record::{
-    AcsBitRecord, AcsRecord, BarRecord, FunctionRecord, GroupRecord, ProblemRecord, ShowRecord,
-    SpoilerRecord, SriovRecord, TreeNodeRecord, UpstreamRecord, ViabilityKind,
+    AcsBitRecord, AcsRecord, BarRecord, FunctionRecord, GroupRecord, PinRecord, ProblemRecord,
+    ShowRecord, SpoilerRecord, SriovRecord, TreeNodeRecord, UpstreamRecord, ViabilityKind,
 };
 use crate::seen::Seen;
 use crate::state::find_state;
@@ -39,6 +39,7 @@ impl<'a> View<'a> {
             is_bridge: function.is_bridge().known(),
             driver: function.driver.as_ref().map(ToString::to_string),
             iommu_group: function.iommu_group.map(|group| group.0),
+            pinned: self.seen.is_pinned(function.address),
             state: find_state(self.seen, function.address),
         }
     }
@@ -76,6 +77,7 @@ impl<'a> View<'a> {
     pub(crate) fn show(self, function: &PciFunction) -> ShowRecord {
         let identity = function.identity;
         let mut hidden = Vec::new();
+        let pins = self.seen.pins_at(function.address);
         let host_uses = self.seen.snapshot.host_uses.get(&function.address);
         ShowRecord {
             seen_by: self.seen.by,
@@ -91,6 +93,7 @@ impl<'a> View<'a> {
             )
             .flatten(),
             group: function.iommu_group.map(|group| self.group(group)),
+            pins: pins.map(|pins| pins.into_iter().map(PinRecord::of).collect()),
             host_uses: host_uses
                 .into_iter()
                 .flatten()

@@ -19,6 +19,7 @@ pub mod dump;
 pub mod iommu;
 pub mod machine;
 pub mod pci;
+pub mod pin;
 pub mod plan;
 pub mod report;
 mod snapshot;

@@ -27,6 +27,13 @@ pub(super) const CASES: &[Case] = &[
             killed(world.lab().unwrap(), "release");
         },
     ),
+    lab_only(
+        "pin_killed_at_every_system_call_is_recovered",
+        "there its files are taken away: helper_killed_while_it_pins_leaves_a_pin_or_none",
+        |world| {
+            killed(world.lab().unwrap(), "bind --persist");
+        },
+    ),
 ];
 
 /// The calls between which the world outside the helper differs: children that write to sysfs are
@@ -69,7 +76,9 @@ fn killed(lab: &LabWorld, verb: &str) {
         .flat_map(|(call, count)| (1..=*count).map(move |at| (call, at)))
         .filter(|(call, at)| is_worth_it(call, *at))
         .collect();
-    assert!(points.len() >= 15, "{counts:?}");
+    // Two files, each written, put in place and made sure of.
+    let least = if verb == "bind --persist" { 6 } else { 15 };
+    assert!(points.len() >= least, "{counts:?}");
     let mut missed = Vec::new();
     for (call, at) in &points {
         let when = format!("{verb} killed at {call} {at}");
@@ -131,10 +140,10 @@ fn kill_at(lab: &LabWorld, verb: &str, call: &str, at: usize) -> bool {
     !text.contains("alive")
 }
 
-/// What is done before the helper that is to be killed is started: for a release, a bind.
+/// What is done before the helper that is to be killed is started: for a release or a pin, a bind.
 fn prepare(verb: &str) -> String {
     match verb {
-        "release" => format!("{};", as_alice("bind")),
+        "release" | "bind --persist" => format!("{};", as_alice("bind")),
         _ => String::new(),
     }
 }

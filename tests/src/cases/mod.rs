@@ -7,6 +7,7 @@ mod bind;
 mod crash;
 mod fault;
 mod lab_crash;
+mod pin;
 mod refuse;
 mod shape;
 mod together;
@@ -56,6 +57,7 @@ pub fn trials() -> Vec<Trial> {
         together::CASES,
         fault::CASES,
         crash::CASES,
+        pin::CASES,
         lab_crash::CASES,
         shape::CASES,
     ];

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use vfioctl_helper::machine::{LaunchRequest, Launched, Launcher};
+use vfioctl_helper::pin::Pins;
 use vfioctl_helper::state::State;
 use vfioctl_helper::{AcsState, Helper, Parts, server};
 use vfioctl_scan::{SysRoot, read_boot_id};
@@ -66,6 +67,7 @@ fn serve(folder: &Path) {
         kernel: Box::new(FakeKernel::of(&machine)),
         launcher: Box::new(NoQemu),
         state: State::open(&folder.join("state"), boot_id).unwrap(),
+        pins: Pins::open(&folder.join("etc/vfioctl/pinned")),
         acs: AcsState::open(&runtime).unwrap(),
         runtime: runtime.clone(),
         qemu: "/usr/bin/qemu-system-x86_64".into(),

@@ -26,6 +26,7 @@ impl Machine {
             "sys/class/net",
             "dev/vfio",
             "kernel/drivers",
+            "etc/vfioctl/pinned",
             "run",
         ] {
             fs::create_dir_all(folder.join(path)).unwrap();

@@ -10,21 +10,42 @@ use super::error::{Error, Result, Wrap};
 /// Which kernel is wanted: `tests/lab/build` takes it from there too.
 const KERNEL: &str = "VFIOCTL_LAB_KERNEL";
 
-/// The lab's files. Which kernel is in them is chosen by `VFIOCTL_LAB_KERNEL`.
+/// Which Linux runs in the lab.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kernel {
+    /// Debian 12's own.
+    V6_1,
+    /// The newest that Debian 12 has.
+    V6_12,
+}
+
+impl Kernel {
+    fn name(self) -> &'static str {
+        match self {
+            Kernel::V6_1 => "6.1",
+            Kernel::V6_12 => "6.12",
+        }
+    }
+}
+
+/// The lab's files, for one kernel.
 #[derive(Clone, Debug)]
 pub struct Image {
     folder: PathBuf,
 }
 
 impl Image {
-    /// Finds the image, and builds it first where it is missing or out of date.
+    /// Finds the image of a kernel, and builds it first where it is missing or out of date.
+    /// Without a kernel it is the one that `VFIOCTL_LAB_KERNEL` names.
     ///
     /// # Errors
     ///
     /// When the build fails; its output went to standard error.
-    pub fn build() -> Result<Image> {
-        let kernel = std::env::var(KERNEL).unwrap_or_else(|_| "6.1".to_owned());
-        Image::build_for(&kernel)
+    pub fn build(kernel: Option<Kernel>) -> Result<Image> {
+        match kernel {
+            Some(kernel) => Image::build_for(kernel.name()),
+            None => Image::build_for(&std::env::var(KERNEL).unwrap_or_else(|_| "6.1".to_owned())),
+        }
     }
 
     /// The same for a kernel that is named here.

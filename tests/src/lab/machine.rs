@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::error::{Error, Result, Wrap};
-use super::image::Image;
+use super::image::{Image, Kernel};
 
 /// `iommu=pt` is what people with graphics cards use: translation for passthrough alone. Without
 /// `panic=-1` a machine that cannot find its root would stand until its time is over.
@@ -36,6 +36,8 @@ impl Profile {
 /// What a boot can be given that a restored machine cannot.
 #[derive(Clone, Debug, Default)]
 pub struct BootOptions {
+    /// Which kernel; where there is none, the one that the environment names.
+    pub kernel: Option<Kernel>,
     /// Further arguments of the kernel.
     pub kernel_args: Vec<String>,
     /// Files to be put into the root before systemd starts.

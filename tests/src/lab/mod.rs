@@ -31,7 +31,7 @@ pub use self::agent::Output;
 use self::error::Wrap;
 pub use self::error::{Error, Result};
 use self::folder::Folder;
-pub use self::image::Image;
+pub use self::image::{Image, Kernel};
 pub use self::machine::{BootFile, BootOptions, Profile};
 use self::process::Process;
 pub use self::product::Product;
@@ -77,7 +77,7 @@ impl Lab {
     ///
     /// When it cannot be built.
     pub fn image() -> Result<Image> {
-        Image::build()
+        Image::build(None)
     }
 
     /// Boots a machine and waits until systemd has started everything.
@@ -110,7 +110,7 @@ impl Lab {
     }
 
     fn boot_from(profile: Profile, options: &BootOptions, folder: Folder) -> Result<Lab> {
-        let image = Lab::image()?;
+        let image = Image::build(options.kernel)?;
         let tree = folder.boot_tree();
         let initramfs = machine::write_initramfs(&image, options, &tree, folder.path())?;
         let args = machine::command_line(&image, profile, options, &initramfs, folder.path())?;

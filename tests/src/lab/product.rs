@@ -121,7 +121,8 @@ pub(crate) fn install_script() -> String {
 /// What a package's own scripts do when it is installed, for a root that has not been booted. The
 /// group and its members come from systemd-sysusers at the boot.
 pub(crate) const ENABLE_HOOK: &str = "
-SYSTEMD_OFFLINE=1 chroot /new systemctl --quiet enable vfioctl-helper.socket vfioctl-recover.service vfioctl-acs.service
+SYSTEMD_OFFLINE=1 chroot /new systemctl --quiet enable vfioctl-helper.socket \
+    vfioctl-recover.service vfioctl-acs.service vfioctl-pin.service
 mkdir -p /new/etc/sysusers.d
 printf 'm %s vfioctl\n' alice bob >/new/etc/sysusers.d/lab.conf
 ";

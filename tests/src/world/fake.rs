@@ -149,6 +149,10 @@ impl World for FakeWorld {
                 value,
             );
         }
+        for entry in std::fs::read_dir(root.join("etc/vfioctl/pinned")).unwrap() {
+            let name = entry.unwrap().file_name();
+            picture.insert(format!("pin {}", name.to_string_lossy()), String::new());
+        }
         for folder in ["claims", "journal", "machines"] {
             let entries = std::fs::read_dir(root.join("state").join(folder));
             for entry in entries.into_iter().flatten() {

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::{Answer, Picture, User, World};
-use crate::lab::{BootOptions, Lab, Output, Product, Profile};
+use crate::lab::{BootFile, BootOptions, Lab, Output, Product, Profile};
 
 /// More than anything takes that is not broken.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -29,8 +29,24 @@ impl LabWorld {
 
     /// Boots one.
     pub fn boot(options: &BootOptions) -> Self {
-        let lab = Lab::boot_installed(Profile::Plain, product(), options).unwrap();
+        Self::boot_as(Profile::Plain, options)
+    }
+
+    /// Boots one that pretends to be another.
+    pub fn boot_as(profile: Profile, options: &BootOptions) -> Self {
+        let lab = Lab::boot_installed(profile, product(), options).unwrap();
         Self { lab }
+    }
+
+    /// Files of the product's configuration and state, to be on the disk of the next boot.
+    pub fn kept_files(&self) -> Vec<BootFile> {
+        let names = self.root("find /etc/vfioctl /var/lib/vfioctl -type f");
+        let file = |path: &str| BootFile {
+            path: path.into(),
+            content: self.root(&format!("cat {path}")).into_bytes(),
+            mode: 0o600,
+        };
+        names.lines().map(file).collect()
     }
 
     /// The machine itself.
@@ -76,6 +92,7 @@ for device in *; do
 done
 find -H * -maxdepth 1 -type l \( -name driver -o -name iommu_group \) -printf '%f %h %l\n'
 find /dev/vfio -type c -name '[0-9]*' -printf 'node %f %U %m\n'
+find /etc/vfioctl/pinned -type f -printf 'pin %f\n' 2>/dev/null
 cd /var/lib/vfioctl 2>/dev/null && find claims journal machines -type f -printf 'state %p\n' 2>/dev/null
 :
 ";

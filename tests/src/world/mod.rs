@@ -56,7 +56,7 @@ impl User {
 }
 
 /// What there is to compare before and after: drivers, overrides, VFIO nodes with owner and mode,
-/// files of the helper's state.
+/// pins, files of the helper's state.
 pub type Picture = BTreeMap<String, String>;
 
 /// Makes sure that nothing has changed, and tells what has.
@@ -125,6 +125,13 @@ pub trait World: Sync {
     /// Owner and mode of a group's VFIO node: `1001 600`.
     fn node(&self, group: &str) -> Option<String> {
         self.picture().get(&format!("node {group}")).cloned()
+    }
+
+    /// The names of pins: `0000:01:00.0-0x1234-0x1111-0x1af4-0x1100`.
+    fn pins(&self) -> Vec<String> {
+        let keys = self.picture().into_keys();
+        keys.filter_map(|key| key.strip_prefix("pin ").map(str::to_owned))
+            .collect()
     }
 
     /// The files of the helper's state: `claims/0000:01:00.0.json`.

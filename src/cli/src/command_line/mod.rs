@@ -85,15 +85,21 @@ pub(crate) enum Verb {
     /// Take a device from its drivers and give it to vfio-pci, with all that goes with it.
     ///
     /// Whatever is in the device's IOMMU group goes with it; for a GPU, all functions of the card
-    /// do. You keep it until you release it.
+    /// do. You keep it until you release it, or this machine is restarted.
     Bind {
         #[command(flatten)]
         device: Device,
+        /// Keep it over restarts too: by address and identity, so that another device in the same
+        /// place is never taken. What you have already is only pinned. 'release' ends it.
+        #[arg(long)]
+        persist: bool,
         /// Print the steps; change nothing.
         #[arg(long)]
         plan: bool,
     },
     /// Give a device back to the drivers it had, with all that was taken with it.
+    ///
+    /// What '--persist' has pinned is pinned no longer.
     Release {
         #[command(flatten)]
         device: Device,
@@ -102,11 +108,17 @@ pub(crate) enum Verb {
         plan: bool,
     },
     /// Take every device home that has no living owner: after a crash, a kill, a reboot.
+    ///
+    /// Devices that are pinned ('bind --persist') are bound again instead; one that is not there,
+    /// or is another one by now, is told and left alone.
     Recover {
         /// Print what would be done; change nothing.
         #[arg(long)]
         plan: bool,
     },
+    /// Tell the helper that a PCI device came or went; for udev.
+    #[command(hide = true)]
+    Hotplug,
     /// Tell and change how ports keep devices apart (Access Control Services).
     #[command(subcommand)]
     Acs(AcsVerb),

@@ -1,9 +1,9 @@
 //! `vfioctl list` for people.
 
 use crate::output::Answered;
-use crate::record::{FunctionRecord, ListRecord};
+use crate::record::{FunctionRecord, ListRecord, PinRecord};
 use crate::table::Table;
-use crate::width::shortened;
+use crate::width::{plain, shortened};
 
 /// Widest name in a list; `vfioctl show` has all of it.
 pub(super) const NAME_COLUMNS: usize = 44;
@@ -11,7 +11,7 @@ pub(super) const NAME_COLUMNS: usize = 44;
 impl Answered for ListRecord {
     fn text(&self) -> String {
         if self.devices.is_empty() {
-            return String::new();
+            return self.lost_pins_text();
         }
         let mut table =
             Table::titled(&["ADDRESS", "ID", "NAME", "CLASS", "DRIVER", "GROUP", "STATE"]);
@@ -27,7 +27,35 @@ impl Answered for ListRecord {
                 table.row(cells(function));
             }
         }
-        table.text("")
+        table.text("") + &self.lost_pins_text()
+    }
+}
+
+impl ListRecord {
+    /// Pins that are not kept: nobody else says that a device is missing or was exchanged.
+    fn lost_pins_text(&self) -> String {
+        let pins = self.pins.iter().flatten();
+        pins.filter_map(|pin| {
+            let problem = pin.problem.as_ref()?;
+            let first = pin.addresses.first()?;
+            Some(format!(
+                "\npinned by {} and not kept: {}\n  because: {}\n  try: 'vfioctl release {first}' \
+                 to forget the pin, or 'vfioctl recover' once that has changed\n",
+                plain(&pin.owner.text()),
+                pin.text(),
+                plain(problem),
+            ))
+        })
+        .collect()
+    }
+}
+
+impl PinRecord {
+    /// Every function with what it is: `0000:01:00.0 (10de:2684), ...`.
+    pub(super) fn text(&self) -> String {
+        let functions = self.addresses.iter().zip(&self.ids);
+        let texts: Vec<String> = functions.map(|(at, id)| format!("{at} ({id})")).collect();
+        texts.join(", ")
     }
 }
 
@@ -68,6 +96,29 @@ mod tests {
     use crate::sample;
     use crate::verb::list::list;
     use crate::view::View;
+
+    #[test]
+    fn a_pin_that_is_not_kept_is_told() {
+        let (seen, names) = (sample::desktop_pinned(), Names::default());
+        let view = View {
+            seen: &seen,
+            names: &names,
+        };
+        let text = list(view, false).text();
+        let told: Vec<&str> = text
+            .lines()
+            .skip_while(|line| !line.starts_with("pinned"))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "pinned by ann and not kept: 0000:04:00.0 (10de:2684)",
+                "  because: 0000:04:00.0 is now 10ec:8168, not 10de:2684; left alone",
+                "  try: 'vfioctl release 0000:04:00.0' to forget the pin, or 'vfioctl recover' \
+                 once that has changed"
+            ]
+        );
+    }
 
     #[test]
     fn gpus_stand_with_all_functions_of_their_slot() {

@@ -25,6 +25,16 @@ impl Answered for ShowRecord {
         ]);
         table.row(["revision", &self.revision]);
         table.row(["state", &function.state.text]);
+        for pin in self.pins.iter().flatten() {
+            let whose = plain(&pin.owner.text()).into_owned();
+            let text = match &pin.problem {
+                None => format!("by {whose}: stays on vfio-pci over restarts"),
+                Some(problem) => {
+                    format!("by {whose}, not kept: {} ({})", pin.text(), plain(problem))
+                }
+            };
+            table.row(["pinned", &text]);
+        }
         for host_use in &self.host_uses {
             table.row(["host", host_use]);
         }

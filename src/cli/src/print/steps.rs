@@ -15,8 +15,13 @@ impl Answered for BindRecord {
             let groups: Vec<String> = self.groups.iter().map(ToString::to_string).collect();
             let _ = writeln!(text, "binding {} takes", self.address);
             text.push_str(&lines(&self.members));
-            let _ = writeln!(text, "of {}", counted("group", &groups));
+            if !groups.is_empty() {
+                let _ = writeln!(text, "of {}", counted("group", &groups));
+            }
             text.push_str(&steps_text(&self.steps));
+            if self.pinned {
+                text.push_str("and pins them, to be yours after a restart too\n");
+            }
             text.push_str("nothing was changed\n");
         } else if let Some(claim) = &self.claim {
             let already = if self.already {
@@ -25,6 +30,9 @@ impl Answered for BindRecord {
                 "yours"
             };
             let _ = writeln!(text, "{already}: {}", claim_text(claim));
+            if self.pinned {
+                text.push_str("pinned: yours after a restart too, until you release it\n");
+            }
         }
         text
     }
@@ -34,12 +42,20 @@ impl Answered for ReleaseRecord {
     fn text(&self) -> String {
         let mut text = String::new();
         if self.planned {
-            let _ = writeln!(text, "releasing {} gives back", self.address);
-            text.push_str(&lines(&self.members));
-            text.push_str(&steps_text(&self.steps));
+            if !self.members.is_empty() {
+                let _ = writeln!(text, "releasing {} gives back", self.address);
+                text.push_str(&lines(&self.members));
+                text.push_str(&steps_text(&self.steps));
+            }
+            if !self.unpinned.is_empty() {
+                let _ = writeln!(text, "no longer pinned: {}", self.unpinned.join(", "));
+            }
             text.push_str("nothing was changed\n");
-        } else {
+        } else if !self.members.is_empty() {
             let _ = writeln!(text, "released: {}", self.members.join(", "));
+        }
+        if !self.planned && !self.unpinned.is_empty() {
+            let _ = writeln!(text, "no longer pinned: {}", self.unpinned.join(", "));
         }
         for leftover in &self.leftovers {
             let _ = writeln!(text, "left: {}", plain(leftover));
@@ -69,11 +85,13 @@ impl Answered for RecoverRecord {
             for leftover in &each.leftovers {
                 let _ = writeln!(text, "  left: {}", plain(leftover));
             }
-            match (self.planned, each.home) {
-                (true, _) => {}
-                (false, true) => text.push_str("  home\n"),
-                (false, false) => text.push_str("  not everything is home\n"),
-            }
+            text.push_str(match (self.planned, each.pinned, each.home) {
+                (true, _, _) => "",
+                (false, false, true) => "  home\n",
+                (false, false, false) => "  not everything is home\n",
+                (false, true, true) => "  on vfio-pci\n",
+                (false, true, false) => "  not bound\n",
+            });
         }
         if self.planned {
             text.push_str("nothing was changed\n");
@@ -146,6 +164,7 @@ mod tests {
             members: claim.addresses.clone(),
             groups: vec![12],
             steps: vec![step()],
+            pinned: false,
             claim: Some(claim).filter(|_| !planned),
         }
     }
@@ -176,6 +195,7 @@ mod tests {
             members: vec!["0000:01:00.0".into()],
             steps: vec![step()],
             leftovers: vec!["0000:01:00.1 is no longer there".into()],
+            unpinned: Vec::new(),
         };
         assert_eq!(
             release.text(),
@@ -189,6 +209,25 @@ mod tests {
             "releasing 0000:01:00.0 gives back\n  0000:01:00.0\nby these steps\n  \
              1. unbind 0000:01:00.0 from nvidia\nnothing was changed\n"
         );
+    }
+
+    #[test]
+    fn what_is_pinned_and_no_longer_is_told() {
+        let mut bind = bind(false, false);
+        bind.pinned = true;
+        let text = "yours: 0000:01:00.0, 0000:01:00.1, since 1970-01-01 00:00:00 UTC\n\
+                    pinned: yours after a restart too, until you release it\n";
+        assert_eq!(bind.text(), text);
+        let release = ReleaseRecord {
+            address: "0000:01:00.0".into(),
+            planned: false,
+            members: Vec::new(),
+            steps: Vec::new(),
+            leftovers: Vec::new(),
+            unpinned: vec!["0000:01:00.0".into()],
+        };
+        assert_eq!(release.text(), "no longer pinned: 0000:01:00.0\n");
+        assert_answer("release", &release);
     }
 
     #[test]
@@ -206,6 +245,7 @@ mod tests {
             steps: vec![step()],
             leftovers: vec!["0000:01:00.1 is no longer there".into()],
             home: false,
+            pinned: false,
         });
         assert_eq!(
             record.text(),

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use vfioctl_core::claim::Purpose;
 
-use crate::seen::SeenClaim;
+use crate::seen::{SeenClaim, SeenPin};
 
 /// Who has a device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -25,6 +25,40 @@ pub(crate) struct ClaimRecord {
     pub(crate) addresses: Vec<String>,
     /// Since when, in seconds since 1970.
     pub(crate) since: u64,
+}
+
+/// That some functions stay bound over restarts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct PinRecord {
+    /// For whom.
+    pub(crate) owner: OwnerRecord,
+    /// Addresses of the functions.
+    pub(crate) addresses: Vec<String>,
+    /// What they are, as `lspci -n` prints it: vendor and device ID.
+    pub(crate) ids: Vec<String>,
+    /// Since when, in seconds since 1970.
+    pub(crate) since: u64,
+    /// Why the pin does not hold its device now; null where it does.
+    pub(crate) problem: Option<String>,
+}
+
+impl PinRecord {
+    /// A pin.
+    pub(crate) fn of(seen: &SeenPin) -> Self {
+        let originals = seen.pin.originals.iter();
+        let owner = OwnerRecord {
+            uid: seen.pin.uid.into(),
+            user: seen.user.clone(),
+            machine: None,
+        };
+        Self {
+            owner,
+            addresses: originals.clone().map(|o| o.address.to_string()).collect(),
+            ids: originals.map(|o| o.identity.to_string()).collect(),
+            since: seen.pin.since,
+            problem: seen.problem.clone(),
+        }
+    }
 }
 
 impl OwnerRecord {

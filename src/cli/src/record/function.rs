@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{GroupRecord, OwnerRecord};
+use super::{GroupRecord, OwnerRecord, PinRecord};
 use crate::seen::SeenBy;
 
 /// A function, as lists have it.
@@ -30,6 +30,8 @@ pub(crate) struct FunctionRecord {
     pub(crate) driver: Option<String>,
     /// Number of its IOMMU group.
     pub(crate) iommu_group: Option<u32>,
+    /// Whether it is pinned, this very device; null where that cannot be seen.
+    pub(crate) pinned: Option<bool>,
     /// Whether it can be had.
     pub(crate) state: StateRecord,
 }
@@ -86,6 +88,8 @@ pub(crate) struct ShowRecord {
     pub(crate) driver_override: Option<String>,
     /// Its group, with all members.
     pub(crate) group: Option<GroupRecord>,
+    /// Pins of whatever sits, or sat, at its address; null where they cannot be seen.
+    pub(crate) pins: Option<Vec<PinRecord>>,
     /// What the running machine needs it for, as sentences.
     pub(crate) host_uses: Vec<String>,
     /// NUMA node.

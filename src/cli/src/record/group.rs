@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{AcsRecord, ClaimRecord, FunctionRecord, ProblemRecord};
+use super::{AcsRecord, ClaimRecord, FunctionRecord, PinRecord, ProblemRecord};
 use crate::seen::SeenBy;
 
 /// Devices: `vfioctl list`.
@@ -14,6 +14,8 @@ pub(crate) struct ListRecord {
     pub(crate) devices: Vec<DeviceRecord>,
     /// All claims; null where they cannot be seen.
     pub(crate) claims: Option<Vec<ClaimRecord>>,
+    /// All pins; null where they cannot be seen.
+    pub(crate) pins: Option<Vec<PinRecord>>,
     /// What could not be read.
     pub(crate) problems: Vec<ProblemRecord>,
 }

@@ -19,7 +19,7 @@ pub(crate) use acs::{
     AuditRecord, AuditedRecord, ChangeRecord, HopRecord, OpenSwitchRecord, OtherRecord, PortRecord,
     RegroupRecord,
 };
-pub(crate) use claim::{ClaimRecord, OwnerRecord};
+pub(crate) use claim::{ClaimRecord, OwnerRecord, PinRecord};
 pub(crate) use error::ErrorRecord;
 pub(crate) use function::{
     AcsBitRecord, AcsRecord, BarRecord, FunctionRecord, ProblemRecord, ShowRecord, SriovRecord,

@@ -53,6 +53,8 @@ pub(crate) struct BindRecord {
     pub(crate) groups: Vec<i64>,
     /// What is done, or was.
     pub(crate) steps: Vec<StepRecord>,
+    /// Whether it is pinned now, or in a plan, would be.
+    pub(crate) pinned: bool,
     /// The claim; null in a plan.
     pub(crate) claim: Option<ClaimRecord>,
 }
@@ -70,6 +72,8 @@ pub(crate) struct ReleaseRecord {
     pub(crate) steps: Vec<StepRecord>,
     /// What no step could bring back, as sentences.
     pub(crate) leftovers: Vec<String>,
+    /// Addresses of the functions that are no longer pinned, or would be no longer.
+    pub(crate) unpinned: Vec<String>,
 }
 
 /// `vfioctl recover`.
@@ -94,8 +98,10 @@ pub(crate) struct RecoveredRecord {
     pub(crate) steps: Vec<StepRecord>,
     /// What no step can bring back, as sentences.
     pub(crate) leftovers: Vec<String>,
-    /// Whether everything is home now; false in a plan.
+    /// Whether everything is home now, or on vfio-pci where it is pinned; false in a plan.
     pub(crate) home: bool,
+    /// Whether this is a pinned device, which is bound and not taken home.
+    pub(crate) pinned: bool,
 }
 
 impl From<device::Step> for StepRecord {

@@ -12,25 +12,44 @@ use crate::session::Session;
 use crate::verdict::Verdict;
 
 /// Answers `vfioctl bind`.
-pub(super) fn run(address: PciAddress, only_plan: bool, session: &mut Session<'_>) -> Done {
+pub(super) fn run(
+    address: PciAddress,
+    persist: bool,
+    only_plan: bool,
+    session: &mut Session<'_>,
+) -> Done {
     let mut helper = session.helper()?;
-    let plan = match helper.plan_bind(address) {
+    let asked = Asked {
+        address,
+        persist,
+        only_plan,
+    };
+    let plan = match helper.plan_bind(address, persist) {
         Ok(plan) => plan,
-        Err(error) => return already_or(error, address, &mut helper, session),
+        Err(error) => return already_or(error, asked, &mut helper, session),
     };
     let record = if only_plan {
-        planned(address, plan)
+        planned(asked, plan)
     } else {
-        bind(address, plan, &mut helper, session)?
+        bind(asked, plan, &mut helper, session)?
     };
     session.output.answer(&record)?;
     Ok(Verdict::Yes)
 }
 
-fn planned(address: PciAddress, plan: device::PlanBind_Reply) -> BindRecord {
+/// What was asked for.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    address: PciAddress,
+    persist: bool,
+    only_plan: bool,
+}
+
+fn planned(asked: Asked, plan: device::PlanBind_Reply) -> BindRecord {
     BindRecord {
-        address: address.to_string(),
+        address: asked.address.to_string(),
         planned: true,
+        pinned: asked.persist,
         already: false,
         members: plan.members,
         groups: plan.groups,
@@ -41,13 +60,14 @@ fn planned(address: PciAddress, plan: device::PlanBind_Reply) -> BindRecord {
 
 /// Binds what the plan saw, and nothing else.
 fn bind(
-    address: PciAddress,
+    asked: Asked,
     plan: device::PlanBind_Reply,
     helper: &mut Helper,
     session: &mut Session<'_>,
 ) -> Result<BindRecord, Failure> {
     let mut steps = Vec::new();
-    let done = helper.bind(address, plan.members.clone(), |step| {
+    let members = Some(plan.members.clone());
+    let done = helper.bind(asked.address, members, asked.persist, |step| {
         session.output.progress(&step.text);
         steps.push(StepRecord::from(step));
     });
@@ -56,9 +76,10 @@ fn bind(
     let claim =
         claim.map_err(|error| session.failure(&ClientError::Malformed(error.to_string())))?;
     Ok(BindRecord {
-        address: address.to_string(),
+        address: asked.address.to_string(),
         planned: false,
         already: false,
+        pinned: reply.pinned.unwrap_or(false),
         members: plan.members,
         groups: plan.groups,
         steps,
@@ -69,31 +90,38 @@ fn bind(
 /// Whoever asks for what they have already has what they want.
 fn already_or(
     error: ClientError,
-    address: PciAddress,
+    asked: Asked,
     helper: &mut Helper,
     session: &mut Session<'_>,
 ) -> Done {
     let is_claimed =
         matches!(&error, ClientError::Remote(remote) if remote.reason() == Some("Claimed"));
     if is_claimed {
-        let claims = helper.claims().map_err(|error| session.failure(&error))?;
-        let own = claims
-            .iter()
-            .find(|seen| seen.is_of_person(session.uid) && seen.claim.holds(address));
-        if let Some(own) = own {
-            session.output.answer(&already(address, own))?;
+        let (claims, pins) = helper.claims().map_err(|error| session.failure(&error))?;
+        let is_own =
+            |seen: &&SeenClaim| seen.is_of_person(session.uid) && seen.claim.holds(asked.address);
+        if let Some(own) = claims.iter().find(is_own) {
+            let mut record = already(asked, own);
+            record.pinned |= pins.iter().any(|seen| seen.pin.is_held_by(&own.claim));
+            if asked.persist && !asked.only_plan {
+                let pinned = helper.bind(asked.address, None, true, |_| {});
+                let reply = pinned.map_err(|error| session.failure(&error))?;
+                record.pinned = reply.pinned.unwrap_or(false);
+            }
+            session.output.answer(&record)?;
             return Ok(Verdict::Yes);
         }
     }
     Err(session.failure(&error))
 }
 
-fn already(address: PciAddress, own: &SeenClaim) -> BindRecord {
+fn already(asked: Asked, own: &SeenClaim) -> BindRecord {
     let claim = ClaimRecord::of(own);
     BindRecord {
-        address: address.to_string(),
-        planned: false,
+        address: asked.address.to_string(),
+        planned: asked.only_plan && asked.persist,
         already: true,
+        pinned: asked.persist,
         members: claim.addresses.clone(),
         groups: Vec::new(),
         steps: Vec::new(),
@@ -162,7 +190,10 @@ mod tests {
     #[test]
     fn what_is_mine_already_is_done() {
         let uid = rustix::process::geteuid().as_raw();
-        let replies = vec![refused("Claimed"), last(json!({"claims": [claim(uid)]}))];
+        let replies = vec![
+            refused("Claimed"),
+            last(json!({"claims": [claim(uid)], "pins": []})),
+        ];
         let outcome = run(vfioctl_protocol::LEVEL, &["bind", GPU], replies);
         assert_eq!(outcome.verdict, Verdict::Yes);
         assert_eq!(
@@ -172,9 +203,35 @@ mod tests {
     }
 
     #[test]
+    fn what_is_mine_already_is_only_pinned() {
+        let uid = rustix::process::geteuid().as_raw();
+        let replies = vec![
+            refused("Claimed"),
+            last(json!({"claims": [claim(uid)], "pins": []})),
+            last(json!({"claim": claim(uid), "pinned": true})),
+        ];
+        let words = ["bind", "--persist", GPU];
+        let outcome = run(vfioctl_protocol::LEVEL, &words, replies);
+        assert_eq!(outcome.verdict, Verdict::Yes);
+        assert_eq!(
+            outcome.answer,
+            "already yours: 0000:01:00.0, since 1970-01-01 00:00:00 UTC\n\
+             pinned: yours after a restart too, until you release it\n"
+        );
+        let bind = json!({"address": GPU, "persist": true});
+        assert_eq!(
+            outcome.asked.last(),
+            Some(&("io.vfioctl.Device.Bind".into(), bind))
+        );
+    }
+
+    #[test]
     fn what_is_someone_elses_is_a_clear_no() {
         let uid = rustix::process::geteuid().as_raw() + 1;
-        let replies = vec![refused("Claimed"), last(json!({"claims": [claim(uid)]}))];
+        let replies = vec![
+            refused("Claimed"),
+            last(json!({"claims": [claim(uid)], "pins": []})),
+        ];
         let outcome = run(vfioctl_protocol::LEVEL, &["bind", GPU], replies);
         assert_eq!(
             (outcome.verdict, outcome.answer.as_str()),

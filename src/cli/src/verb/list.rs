@@ -7,7 +7,7 @@ use vfioctl_core::pci::PciFunction;
 
 use crate::Done;
 use crate::names::Names;
-use crate::record::{ClaimRecord, DeviceRecord, ListRecord};
+use crate::record::{ClaimRecord, DeviceRecord, ListRecord, PinRecord};
 use crate::seen::read_seen;
 use crate::session::Session;
 use crate::verdict::Verdict;
@@ -63,6 +63,10 @@ pub(crate) fn list(view: View<'_>, all: bool) -> ListRecord {
             Answer::Known(claims) => Some(claims.iter().map(ClaimRecord::of).collect()),
             Answer::CannotSee => None,
         },
+        pins: match &view.seen.pins {
+            Answer::Known(pins) => Some(pins.iter().map(PinRecord::of).collect()),
+            Answer::CannotSee => None,
+        },
         problems: view.problems(),
     }
 }
@@ -76,7 +80,11 @@ mod tests {
     #[test]
     fn lists_have_the_shape_of_their_schema() {
         let names = Names::default();
-        for seen in [sample::desktop(), sample::desktop_unseen()] {
+        for seen in [
+            sample::desktop(),
+            sample::desktop_unseen(),
+            sample::desktop_pinned(),
+        ] {
             for all in [false, true] {
                 assert_answer(
                     "list",

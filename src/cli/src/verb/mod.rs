@@ -5,6 +5,7 @@ pub(crate) mod bind;
 pub(crate) mod check;
 pub(crate) mod dump;
 pub(crate) mod groups;
+pub(crate) mod hotplug;
 pub(crate) mod list;
 mod picture;
 mod predict;
@@ -32,9 +33,14 @@ pub(crate) fn run(verb: Verb, session: &mut Session<'_>) -> Done {
         Verb::Show { device } => show::run(device.address, session),
         Verb::Groups(arguments) => groups::run(&arguments, session),
         Verb::Report { file } => report::run(file.as_deref(), session),
-        Verb::Bind { device, plan } => bind::run(device.address, plan, session),
+        Verb::Bind {
+            device,
+            persist,
+            plan,
+        } => bind::run(device.address, persist, plan, session),
         Verb::Release { device, plan } => release::run(device.address, plan, session),
         Verb::Recover { plan } => recover::run(plan, session),
+        Verb::Hotplug => hotplug::run(session),
         Verb::Acs(verb) => acs::run(verb, session),
         Verb::Setup(arguments) => setup::run(&arguments, session),
         Verb::Vm(verb) => vm::run(verb, session),

@@ -34,6 +34,7 @@ fn recovered(wire: device::Recovered) -> RecoveredRecord {
         steps: StepRecord::all(wire.steps),
         leftovers: wire.leftovers,
         home: wire.home,
+        pinned: wire.pinned,
     }
 }
 
@@ -47,7 +48,7 @@ mod tests {
     fn left(home: bool) -> Value {
         json!({
             "owner": {"uid": 1000}, "found": "x", "addresses": [], "steps": [], "leftovers": [],
-            "home": home,
+            "home": home, "pinned": false,
         })
     }
 

@@ -20,6 +20,7 @@ pub(super) fn run(address: PciAddress, only_plan: bool, session: &mut Session<'_
             members: plan.members,
             steps: StepRecord::all(plan.steps),
             leftovers: Vec::new(),
+            unpinned: plan.unpinned,
         })?;
         return Ok(Verdict::Yes);
     }
@@ -35,6 +36,7 @@ pub(super) fn run(address: PciAddress, only_plan: bool, session: &mut Session<'_
         members: reply.released.unwrap_or(plan.members),
         steps,
         leftovers: reply.leftovers.unwrap_or_default(),
+        unpinned: reply.unpinned.unwrap_or_default(),
     };
     session.output.answer(&record)?;
     Ok(if record.leftovers.is_empty() {
@@ -56,7 +58,7 @@ mod tests {
         let step = json!({"verb": "unbind", "address": "a", "driver": "d", "text": "unbind it"});
         for (leftovers, verdict) in [(json!([]), Verdict::Yes), (json!(["gone"]), Verdict::No)] {
             let replies = vec![
-                last(json!({"members": ["0000:01:00.0"], "steps": []})),
+                last(json!({"members": ["0000:01:00.0"], "steps": [], "unpinned": []})),
                 more(json!({"step": step})),
                 last(json!({"released": ["0000:01:00.0"], "leftovers": leftovers})),
             ];

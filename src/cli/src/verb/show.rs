@@ -37,7 +37,11 @@ mod tests {
     #[test]
     fn every_function_has_the_shape_of_the_schema() {
         let names = Names::default();
-        for seen in [sample::desktop(), sample::desktop_unseen()] {
+        for seen in [
+            sample::desktop(),
+            sample::desktop_unseen(),
+            sample::desktop_pinned(),
+        ] {
             let view = View {
                 seen: &seen,
                 names: &names,

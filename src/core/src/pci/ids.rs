@@ -18,6 +18,14 @@ pub struct Identity {
     pub subsystem_device: u16,
 }
 
+impl Identity {
+    /// Whether the device tells who it is. No vendor has either number: a function that reads as
+    /// all ones or all zeros does not answer, and whatever sits there next may read the same.
+    pub fn is_told(self) -> bool {
+        !matches!(self.vendor, 0 | 0xffff)
+    }
+}
+
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:04x}:{:04x}", self.vendor, self.device)

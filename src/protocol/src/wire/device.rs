@@ -2,6 +2,7 @@
 
 use vfioctl_core::claim::{Claim, Original, Owner, Purpose};
 use vfioctl_core::pci::Identity;
+use vfioctl_core::pin::Pin;
 use vfioctl_core::plan::Step;
 
 use super::{WireError, long, number, parse};
@@ -92,6 +93,32 @@ pub fn claim_from_wire(claim: &io::Claim) -> Result<Claim, WireError> {
             .map(original_from_wire)
             .collect::<Result<_, _>>()?,
         since: number("since", claim.since)?,
+    })
+}
+
+/// A pin; `problem` is why it does not hold its device now.
+pub fn pin(pin: &Pin, user: Option<String>, problem: Option<String>) -> io::Pin {
+    io::Pin {
+        owner: owner(&Owner::person(pin.uid), user),
+        functions: pin.originals.iter().map(original).collect(),
+        since: long(pin.since),
+        problem,
+    }
+}
+
+/// A pin from the wire.
+///
+/// # Errors
+/// A field that is not what it should be.
+pub fn pin_from_wire(pin: &io::Pin) -> Result<Pin, WireError> {
+    Ok(Pin {
+        uid: owner_from_wire(&pin.owner)?.uid,
+        originals: pin
+            .functions
+            .iter()
+            .map(original_from_wire)
+            .collect::<Result<_, _>>()?,
+        since: number("since", pin.since)?,
     })
 }
 

@@ -11,7 +11,9 @@ mod machine;
 use std::fmt;
 
 pub use acs::{acs_step, bit_names, groups, override_plan, regroup_plan};
-pub use device::{claim, claim_from_wire, original, original_from_wire, owner, step};
+pub use device::{
+    claim, claim_from_wire, original, original_from_wire, owner, pin, pin_from_wire, step,
+};
 pub use inventory::{snapshot, snapshot_from_wire};
 pub use machine::{spec, spec_from_wire};
 
