@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use vfioctl_core::iommu::Partition;
-use vfioctl_core::pci::PciAddress;
+use vfioctl_core::pci::{Bar, BarKind, PciAddress, PciFunction};
 use vfioctl_core::plan::{RegroupPlan, Step, plan_return};
 use vfioctl_core::{Answer, Snapshot};
 use vfioctl_scan::{is_present, read_acs, read_function};
@@ -15,7 +15,17 @@ use crate::helper::{Helper, now};
 use crate::limits::RESCAN_TIME;
 use crate::{MethodError, audit};
 
-/// Runs a plan; `snapshot` is what it was made of. Tells the groups that the kernel made.
+/// What came of a plan.
+#[derive(Debug)]
+pub(crate) struct Regrouped {
+    /// The groups that the kernel made.
+    pub(crate) groups: Partition,
+    /// Functions whose expansion ROM found no room again. Linux gives a ROM what is left over, and
+    /// a device works without; only some guests look for it.
+    pub(crate) without_rom: Vec<PciAddress>,
+}
+
+/// Runs a plan; `snapshot` is what it was made of.
 ///
 /// # Errors
 /// `Failed`, with everything undone as far as the kernel lets go.
@@ -25,7 +35,7 @@ pub(crate) fn regroup(
     plan: &RegroupPlan,
     uid: u32,
     progress: Progress<'_>,
-) -> Result<Partition, MethodError> {
+) -> Result<Regrouped, MethodError> {
     let entry = Regroup {
         uid,
         ports: plan
@@ -40,19 +50,19 @@ pub(crate) fn regroup(
             .originals
             .iter()
             .filter_map(|original| snapshot.function(original.address))
-            .map(|function| (function.address, function.bars.len()))
+            .map(|function| (function.address, windows(function).count()))
             .collect(),
     };
     helper.acs.begin(&entry)?;
     let done = run(helper, plan, progress)
         .and_then(|()| verify(helper, snapshot, plan))
-        .and_then(|groups| write_changes(helper, plan, uid).map(|()| groups));
+        .and_then(|done| write_changes(helper, plan, uid).map(|()| done));
     match done {
-        Ok(groups) => {
+        Ok(done) => {
             if let Err(error) = helper.acs.end() {
                 audit::error(&error.to_string());
             }
-            Ok(groups)
+            Ok(done)
         }
         Err(because) => {
             let home = undo(helper, &entry);
@@ -133,7 +143,8 @@ fn bring_back(helper: &Helper, plan: &RegroupPlan) -> Result<(), String> {
 
 /// Registers hold what they were given, every function is what it was, and the kernel grouped as
 /// predicted.
-fn verify(helper: &Helper, snapshot: &Snapshot, plan: &RegroupPlan) -> Result<Partition, String> {
+fn verify(helper: &Helper, snapshot: &Snapshot, plan: &RegroupPlan) -> Result<Regrouped, String> {
+    let mut without_rom = Vec::new();
     for port in &plan.ports {
         let address = port.original.address;
         let now = read_acs(&helper.root, address).ok().and_then(Answer::known);
@@ -151,17 +162,28 @@ fn verify(helper: &Helper, snapshot: &Snapshot, plan: &RegroupPlan) -> Result<Pa
             return Err(format!("{address} is not there any more"));
         };
         // A window that found no room leaves a device that looks alive and does nothing.
-        if now.bars != before.bars {
+        if !windows(&now).eq(windows(before)) {
             return Err(format!(
                 "the kernel did not give {address} all its windows again"
             ));
+        }
+        if now.bars.len() < before.bars.len() {
+            without_rom.push(address);
         }
     }
     let groups = kernel_groups(helper, &plan.after);
     if groups != plan.after {
         return Err("the kernel grouped otherwise than was predicted".to_owned());
     }
-    Ok(groups)
+    Ok(Regrouped {
+        groups,
+        without_rom,
+    })
+}
+
+/// The windows that a function cannot do without: all but that of its expansion ROM.
+pub(super) fn windows(function: &PciFunction) -> impl Iterator<Item = &Bar> {
+    function.bars.iter().filter(|bar| bar.kind != BarKind::Rom)
 }
 
 fn write_changes(helper: &Helper, plan: &RegroupPlan, uid: u32) -> Result<(), String> {

@@ -9,6 +9,7 @@ use vfioctl_core::pci::PciAddress;
 use vfioctl_core::plan::{Leftover, PortOriginal, Step, plan_removals, plan_return};
 use vfioctl_scan::{is_present, read_acs, read_function, read_power_controls};
 
+use super::apply::windows;
 use super::record::Regroup;
 use crate::apply::{Home, look_at, run_step, wait_for_stragglers};
 use crate::helper::Helper;
@@ -93,7 +94,7 @@ impl Undoing<'_> {
         }
         for (address, count) in &self.regroup.windows {
             let now = read_function(&self.helper.root, *address).ok().flatten();
-            if now.is_some_and(|now| now.bars.len() < *count) {
+            if now.is_some_and(|now| windows(&now).count() < *count) {
                 self.home.leftovers.push(format!(
                     "{address} did not get all its windows again; only a reboot brings them back"
                 ));

@@ -49,7 +49,7 @@ fn run(
     session: &Session,
     snapshot: &Snapshot,
     plan: &RegroupPlan,
-    described: io::Plan,
+    mut described: io::Plan,
     progress: &mut dyn FnMut(io::Step),
 ) -> Result<Done, MethodError> {
     let helper = &session.helper;
@@ -65,12 +65,21 @@ fn run(
     let _reservation = helper.reserve(&plan.group_ids, &owner)?;
     refuse_late_claim(helper, &plan.originals)?;
     refuse_in_use(helper, &plan.originals)?;
-    let groups = regroup(helper, snapshot, plan, owner.uid, &mut |step| {
+    let done = regroup(helper, snapshot, plan, owner.uid, &mut |step| {
         progress(wire::acs_step(step));
     })?;
+    let others = done.without_rom.iter().map(|address| io::Other {
+        address: address.to_string(),
+        reason: "RomUnassigned".to_owned(),
+        message: "its expansion ROM found no room again: a guest that looks for it takes it from \
+                  a file, and a reboot brings it back"
+            .to_owned(),
+        hint: None,
+    });
+    described.others.extend(others);
     Ok(Done {
         plan: described,
-        groups: wire::groups(&groups),
+        groups: wire::groups(&done.groups),
     })
 }
 
