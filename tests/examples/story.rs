@@ -62,6 +62,21 @@ fn tell() -> Result<(), String> {
     );
     alice(&lab, "vfioctl groups --tree")?;
 
+    say(
+        "Someone clears ACS on the port above a switch, for speed. The two cards behind the switch \
+         then share a group, and the audit says who is to blame.",
+    );
+    alice(&lab, "vfioctl acs set 00:06.0 -rr,-cr --regroup")?;
+    expect(&lab, "vfioctl acs audit 07:00.0", 1)?;
+    say(
+        "An override sets the bits and has the kernel find and group the cards anew; what it will \
+         make of them is known before. The switch itself has no ACS, and that is said too.",
+    );
+    alice(&lab, "vfioctl acs override 07:00.0")?;
+    expect(&lab, "vfioctl acs audit 07:00.0", 1)?;
+    say("And for the cards on ports that cannot isolate, it tells the truth.");
+    expect(&lab, "vfioctl acs override 03:00.0", 1)?;
+
     say("What would be done to give the first card away? Nothing is changed yet.");
     alice(&lab, &format!("vfioctl bind --plan {CARD}"))?;
     say("She takes it. Its sound function goes with it.");

@@ -15,6 +15,9 @@ use crate::apply::{Home, look_at, run_step, wait_for_stragglers};
 use crate::helper::Helper;
 use crate::{MethodError, audit};
 
+/// How often everything is removed and found again before what is still amiss is told.
+const CYCLES: usize = 2;
+
 /// Undoes a regrouping; its journal entry ends unless a later try could help.
 pub(crate) fn undo(helper: &Helper, regroup: &Regroup) -> Home {
     let mut undoing = Undoing {
@@ -74,10 +77,11 @@ impl Undoing<'_> {
                 self.step(&step);
             }
         }
-        for step in rescans(self.helper, self.regroup) {
-            self.step(&step);
-        }
-        if kernel_groups(self.helper, &self.regroup.before) != self.regroup.before {
+        // The second time there is room for windows that the first one had to move.
+        for _ in 0..CYCLES {
+            if self.is_as_before() || self.home.is_pending {
+                break;
+            }
             self.cycle();
         }
         let after = kernel_groups(self.helper, &self.regroup.before);
@@ -92,19 +96,34 @@ impl Undoing<'_> {
         for original in self.regroup.originals.iter().rev() {
             self.bring_back(original);
         }
-        for (address, count) in &self.regroup.windows {
-            let now = read_function(&self.helper.root, *address).ok().flatten();
-            if now.is_some_and(|now| windows(&now).count() < *count) {
-                self.home.leftovers.push(format!(
-                    "{address} did not get all its windows again; only a reboot brings them back"
-                ));
-            }
+        for address in self.without_windows() {
+            self.home.leftovers.push(format!(
+                "{address} did not get all its windows again; only a reboot brings them back"
+            ));
         }
         for port in &self.regroup.ports {
             if let Some(step) = power_back(self.helper, port) {
                 self.step(&step);
             }
         }
+    }
+
+    /// Whether every function is there, grouped as before, and alive. Half of a slot or of a switch
+    /// is never searched for: the other half would keep it out of its group, or of its windows.
+    fn is_as_before(&self) -> bool {
+        let is_there = |original: &Original| is_present(&self.helper.root, original.address);
+        self.regroup.originals.iter().all(is_there)
+            && kernel_groups(self.helper, &self.regroup.before) == self.regroup.before
+            && self.without_windows().is_empty()
+    }
+
+    fn without_windows(&self) -> Vec<PciAddress> {
+        let is_short = |(address, count): &(&PciAddress, &usize)| {
+            let now = read_function(&self.helper.root, **address).ok().flatten();
+            now.is_some_and(|now| windows(&now).count() < **count)
+        };
+        let short = self.regroup.windows.iter().filter(is_short);
+        short.map(|(address, _)| *address).collect()
     }
 
     /// What is seen while a write is under way is not what will be.

@@ -7,9 +7,11 @@
 //! The program also serves itself: it is copied into the lab as a client of the helper without the
 //! start of a process ([`client`]), and runs itself in a mount namespace ([`tree`]).
 
+mod acs;
 mod bind;
 mod client;
 mod helper;
+mod predict;
 mod scan;
 mod size;
 mod table;
@@ -28,7 +30,7 @@ use table::Table;
 /// A measurement that cannot be made says why.
 type Result<T> = std::result::Result<T, String>;
 
-const USAGE: &str = "usage: bench BIN_DIR [scan|bind|helper|size]...\n";
+const USAGE: &str = "usage: bench BIN_DIR [scan|predict|bind|acs|helper|size]...\n";
 
 /// Where this program lies in the lab.
 const IN_LAB: &str = "/opt/bench";
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["client", socket, request] => client::main(socket, request),
         ["answer"] => client::answer_once(),
+        ["predict", size] => predict::main(size),
         ["tree", program, sizes @ ..] => tree::main(program, sizes),
         [folder, parts @ ..] => return measure(PathBuf::from(folder), parts),
         [] => Err(USAGE.to_owned()),
@@ -71,9 +74,11 @@ fn measure(folder: PathBuf, parts: &[&str]) -> ExitCode {
         table: Table::default(),
     };
     let wants = |name: &str| parts.is_empty() || parts.contains(&name);
-    let all: [(&str, Part); 4] = [
+    let all: [(&str, Part); 6] = [
         ("scan", scan::measure),
+        ("predict", predict::measure),
         ("bind", bind::measure),
+        ("acs", acs::measure),
         ("helper", helper::measure),
         ("size", size::measure),
     ];
