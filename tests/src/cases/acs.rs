@@ -136,9 +136,9 @@ fn killed(world: &dyn World) {
     join(world);
     let steps = steps_of_split(fake);
     let before = fake.listing();
-    for index in 0..steps.len() {
+    for (index, step) in steps.iter().enumerate() {
         for fault in [Fault::DieBefore, Fault::DieAfter] {
-            let when = format!("{fault:?} of '{}'", steps[index]);
+            let when = format!("{fault:?} of '{step}'");
             fake.faults().tell(&[(index + 1, fault)]);
             split(world).fails(2, "HelperBroken");
             fake.wait_for_helper_end();
