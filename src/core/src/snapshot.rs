@@ -80,6 +80,18 @@ impl Snapshot {
         self.functions.get(&address)
     }
 
+    /// The GPUs: of every slot with some in it, the first one.
+    pub fn gpus(&self) -> Vec<PciAddress> {
+        let functions = self.functions.values();
+        let mut slots = BTreeMap::new();
+        for gpu in functions.filter(|function| function.class.is_gpu()) {
+            slots
+                .entry(gpu.address.first_of_slot())
+                .or_insert(gpu.address);
+        }
+        slots.into_values().collect()
+    }
+
     /// All functions of the device that the address belongs to.
     pub fn slot(&self, address: PciAddress) -> impl Iterator<Item = &PciFunction> {
         let of_slot = move |function: &&PciFunction| function.address.is_same_slot(address);

@@ -24,4 +24,6 @@ pub use simulation::{ALGORITHM, Simulation};
 pub use topology::Topology;
 pub use viability::{Spoiler, Viability, viability};
 #[cfg(test)]
+mod separation_tests;
+#[cfg(test)]
 mod tests;

@@ -111,3 +111,17 @@ pub(crate) fn two_and_two() -> Snapshot {
         port("00:06.0", ON, false),
     ])
 }
+
+/// Two cards behind a switch: its root port and each of its own ports with these registers.
+pub(crate) fn switch(root: Option<Acs>, left: Option<Acs>, right: Option<Acs>) -> Snapshot {
+    let bridge =
+        |address, upstream, kind, acs| function(address, Some(upstream), Some(kind), acs, false);
+    machine(vec![
+        port("00:06.0", root, false),
+        bridge("05:00.0", "00:06.0", PcieType::UpstreamPort, None),
+        bridge("06:00.0", "05:00.0", PcieType::DownstreamPort, left),
+        bridge("06:01.0", "05:00.0", PcieType::DownstreamPort, right),
+        card("07:00.0", "06:00.0", false),
+        card("08:00.0", "06:01.0", false),
+    ])
+}

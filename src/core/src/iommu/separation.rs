@@ -262,10 +262,12 @@ impl Separation {
 
     /// Where the kernel's groups are not what the registers would make.
     pub fn differences(&self) -> Vec<Difference> {
-        let mut left: BTreeSet<PciAddress> =
-            self.kernel.groups().iter().flatten().copied().collect();
+        let mut is_seen: BTreeSet<PciAddress> = BTreeSet::new();
         let mut differences = Vec::new();
-        while let Some(first) = left.pop_first() {
+        for first in self.kernel.groups().iter().flatten().copied() {
+            if is_seen.contains(&first) {
+                continue;
+            }
             // Everything that hangs together in either view.
             let mut whole = BTreeSet::from([first]);
             let mut to_visit = vec![first];
@@ -281,7 +283,7 @@ impl Separation {
                     }
                 }
             }
-            left.retain(|at| !whole.contains(at));
+            is_seen.extend(&whole);
             let kernel = self.kernel.restricted_to(&whole);
             let registers = self.registers.restricted_to(&whole);
             if kernel == registers {

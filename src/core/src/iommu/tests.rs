@@ -1,15 +1,12 @@
 //! Machines of which it is known what Linux makes of them.
 
-use crate::acs::{Acs, AcsOverride, Platform};
+use crate::acs::{AcsOverride, Platform};
 use crate::config::PcieType;
-use crate::pci::{GroupId, PciAddress, SriovRole};
+use crate::pci::{PciAddress, SriovRole};
 use crate::{Answer, Snapshot};
 
-use super::sample::{OFF, ON, at, booted, card, function, machine, port, two_and_two};
-use super::{
-    Decision, DifferenceKind, Explanation, OpenSwitch, Prediction, Remedy, Separation, Simulation,
-    Topology, Verdict, predict,
-};
+use super::sample::{OFF, ON, at, booted, card, function, machine, port, switch, two_and_two};
+use super::{Decision, Explanation, Prediction, Remedy, Simulation, Topology, predict};
 
 fn groups(snapshot: &Snapshot) -> Vec<Vec<String>> {
     let topology = Topology::of(snapshot);
@@ -46,44 +43,15 @@ fn ports_with_acs_separate_and_a_slot_without_is_one_group() {
 
 #[test]
 fn every_bridge_on_the_way_counts_not_only_the_nearest() {
-    let switch = |root: Option<Acs>, down: Option<Acs>| {
-        let kind = |kind| Some(kind);
-        machine(vec![
-            port("00:01.0", root, false),
-            function(
-                "01:00.0",
-                Some("00:01.0"),
-                kind(PcieType::UpstreamPort),
-                None,
-                false,
-            ),
-            function(
-                "02:00.0",
-                Some("01:00.0"),
-                kind(PcieType::DownstreamPort),
-                down,
-                false,
-            ),
-            function(
-                "02:01.0",
-                Some("01:00.0"),
-                kind(PcieType::DownstreamPort),
-                down,
-                false,
-            ),
-            card("03:00.0", "02:00.0", false),
-            card("04:00.0", "02:01.0", false),
-        ])
-    };
-    assert_eq!(groups(&switch(ON, ON)).len(), 6);
-    assert_eq!(groups(&switch(OFF, ON)).len(), 1);
+    assert_eq!(groups(&switch(ON, ON, ON)).len(), 6);
+    assert_eq!(groups(&switch(OFF, ON, ON)).len(), 1);
     assert_eq!(
-        groups(&switch(ON, None)),
+        groups(&switch(ON, None, None)),
         [
-            vec!["00:01.0"],
-            vec!["01:00.0"],
-            vec!["02:00.0", "03:00.0"],
-            vec!["02:01.0", "04:00.0"],
+            vec!["00:06.0"],
+            vec!["05:00.0"],
+            vec!["06:00.0", "07:00.0"],
+            vec!["06:01.0", "08:00.0"],
         ]
     );
 }
@@ -375,130 +343,4 @@ fn bridges_in_a_ring_are_taken_apart() {
         snapshot.functions.get_mut(&at(bridge)).unwrap().upstream = Some(at(above));
     }
     assert_eq!(groups(&snapshot).iter().flatten().count(), 3);
-}
-
-fn verdict(snapshot: &Snapshot, platform: &Platform, address: &str) -> Verdict {
-    let separation = Separation::of(snapshot, platform);
-    separation.audit(at(address)).unwrap().verdict
-}
-
-fn set_control(snapshot: &mut Snapshot, address: &str, control: u16) {
-    let function = snapshot.functions.get_mut(&at(address)).unwrap();
-    function.acs = Answer::Known(Some(Acs::new(0x5f, control)));
-}
-
-#[test]
-fn a_card_below_isolating_ports_is_isolated_and_one_in_company_shared() {
-    let snapshot = booted(two_and_two());
-    let plain = Platform::default();
-    assert_eq!(verdict(&snapshot, &plain, "01:00.0"), Verdict::Isolated);
-    assert_eq!(verdict(&snapshot, &plain, "03:00.0"), Verdict::Shared);
-    assert_eq!(Separation::of(&snapshot, &plain).differences(), []);
-}
-
-#[test]
-fn bits_cleared_after_grouping_make_the_groups_stale() {
-    let mut snapshot = booted(two_and_two());
-    for port in ["00:04.0", "00:04.1"] {
-        set_control(&mut snapshot, port, 0);
-    }
-    let separation = Separation::of(&snapshot, &Platform::default());
-    let audit = separation.audit(at("01:00.0")).unwrap();
-    assert_eq!(audit.verdict, Verdict::Stale);
-    assert_eq!(audit.register_partners, [at("02:00.0"), at("02:00.1")]);
-    assert_eq!(
-        separation.reduced_partners(at("01:00.0")),
-        audit.register_partners
-    );
-    assert_eq!(separation.reduced_partners(at("03:00.0")), []);
-    let [difference] = &*separation.differences() else {
-        panic!("one difference")
-    };
-    assert_eq!(difference.kind, DifferenceKind::Finer);
-    assert_eq!(difference.bits_off, [at("00:04.0"), at("00:04.1")]);
-    assert_eq!(difference.registers.len(), 1);
-}
-
-#[test]
-fn bits_set_after_grouping_leave_the_groups_too_coarse() {
-    let mut before = two_and_two();
-    for port in ["00:04.0", "00:04.1"] {
-        set_control(&mut before, port, 0);
-    }
-    let mut snapshot = booted(before);
-    for port in ["00:04.0", "00:04.1"] {
-        set_control(&mut snapshot, port, 0x1d);
-    }
-    let separation = Separation::of(&snapshot, &Platform::default());
-    assert_eq!(
-        separation.audit(at("01:00.0")).unwrap().verdict,
-        Verdict::Shared
-    );
-    let [difference] = &*separation.differences() else {
-        panic!("one difference")
-    };
-    assert_eq!(difference.kind, DifferenceKind::Coarser);
-}
-
-#[test]
-fn an_asserted_separation_is_called_that() {
-    let platform = Platform {
-        acs_override: AcsOverride::everything(),
-        ..Platform::default()
-    };
-    let mut snapshot = two_and_two();
-    let groups = predict(&Topology::of(&snapshot), &platform).groups;
-    for (number, group) in (1..).zip(&groups) {
-        for address in group {
-            snapshot.functions.get_mut(address).unwrap().iommu_group = Some(GroupId(number));
-        }
-    }
-    assert_eq!(verdict(&snapshot, &platform, "03:00.0"), Verdict::Asserted);
-    assert_eq!(
-        verdict(&snapshot, &Platform::default(), "03:00.0"),
-        Verdict::Unexplained
-    );
-    assert_eq!(verdict(&snapshot, &platform, "01:00.0"), Verdict::Isolated);
-}
-
-#[test]
-fn a_switch_whose_ports_lack_acs_may_connect_what_the_kernel_separates() {
-    let kind = |kind| Some(kind);
-    let snapshot = booted(machine(vec![
-        port("00:01.0", ON, false),
-        function(
-            "01:00.0",
-            Some("00:01.0"),
-            kind(PcieType::UpstreamPort),
-            None,
-            false,
-        ),
-        function(
-            "02:00.0",
-            Some("01:00.0"),
-            kind(PcieType::DownstreamPort),
-            None,
-            false,
-        ),
-        function(
-            "02:01.0",
-            Some("01:00.0"),
-            kind(PcieType::DownstreamPort),
-            ON,
-            false,
-        ),
-        card("03:00.0", "02:00.0", false),
-        card("04:00.0", "02:01.0", false),
-    ]));
-    let separation = Separation::of(&snapshot, &Platform::default());
-    let audit = separation.audit(at("04:00.0")).unwrap();
-    assert_eq!(audit.verdict, Verdict::OpenSwitch);
-    assert_eq!(audit.switch_partners, [at("03:00.0")]);
-    assert_eq!(
-        separation.open_switches(),
-        [OpenSwitch {
-            upstream_port: at("01:00.0"),
-            ports: vec![at("02:00.0")],
-        }]
-    );
 }

@@ -3,6 +3,7 @@
 mod bind;
 mod refusal;
 mod regroup;
+mod regroup_steps;
 #[cfg(test)]
 mod regroup_tests;
 mod restore;
@@ -12,8 +13,7 @@ mod tests;
 
 pub use bind::{BindPlan, find_groups, plan_bind, plan_bind_by};
 pub use refusal::Refusal;
-pub use regroup::{
-    Cycle, OverridePlan, PortChange, PortOriginal, RegroupPlan, Regrouping, plan_removals,
-};
+pub use regroup::{Cycle, OverridePlan, PortChange, PortOriginal, RegroupPlan, Regrouping};
+pub use regroup_steps::plan_removals;
 pub use restore::{Leftover, RestorePlan, plan_restore, plan_return};
 pub use step::{PowerControl, Step};

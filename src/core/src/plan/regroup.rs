@@ -11,9 +11,10 @@ use crate::Snapshot;
 use crate::acs::{AcsChange, Reason};
 use crate::claim::{Claim, Original, Owner};
 use crate::iommu::{Partition, Separation, Simulation, Verdict};
-use crate::pci::{DriverName, GroupId, Identity, PciAddress, PciFunction};
+use crate::pci::{GroupId, Identity, PciAddress, PciFunction};
 
 use super::bind::{Taking, refuse_member};
+use super::regroup_steps::steps;
 use super::{PowerControl, Refusal, Step};
 
 /// A port as it was before anything was done to it.
@@ -104,7 +105,7 @@ impl Regrouping<'_> {
         let targets = if is_named {
             targets.to_vec()
         } else {
-            self.gpus()
+            self.snapshot.gpus()
         };
         let mut controls = BTreeMap::new();
         let mut cycles = BTreeSet::new();
@@ -226,18 +227,6 @@ impl Regrouping<'_> {
         self.snapshot
             .function(address)
             .ok_or(Refusal::UnknownAddress(address))
-    }
-
-    /// The first function of every slot with a GPU in it.
-    fn gpus(&self) -> Vec<PciAddress> {
-        let functions = self.snapshot.functions.values();
-        let mut slots = BTreeMap::new();
-        for gpu in functions.filter(|function| function.class.is_gpu()) {
-            slots
-                .entry(gpu.address.first_of_slot())
-                .or_insert(gpu.address);
-        }
-        slots.into_values().collect()
     }
 
     fn plan_one(&self, target: PciAddress) -> Result<One, Refusal> {
@@ -554,84 +543,6 @@ enum One {
     Already(Verdict),
     /// Control registers, and what must be removed and found again.
     Change(BTreeMap<PciAddress, u16>, Option<Cycle>),
-}
-
-/// Drivers let go first, so that a removal has nobody to wait for; then registers; then all
-/// removals, the last function first, and the searches; then drivers come back.
-fn steps(ports: &[PortChange], cycles: &[Cycle], gone: &[&PciFunction]) -> Vec<Step> {
-    let mut steps = Vec::new();
-    for function in gone {
-        if let (Some(driver), Some(false)) = (&function.driver, function.is_bridge().known()) {
-            steps.push(Step::Unbind {
-                address: function.address,
-                driver: driver.clone(),
-            });
-        }
-    }
-    for port in ports {
-        let address = port.original.address;
-        if let (Some(from), Some(to)) = (port.original.power, port.power)
-            && from != to
-        {
-            steps.push(Step::SetPower { address, from, to });
-        }
-        let (from, to) = (port.original.control, port.control);
-        if from != to {
-            steps.push(Step::SetAcs { address, from, to });
-        }
-    }
-    let removals = plan_removals(gone).into_iter();
-    steps.extend(removals.map(|address| Step::Remove { address }));
-    let mut bridges: Vec<PciAddress> = cycles.iter().map(|cycle| cycle.bridge).collect();
-    bridges.sort_unstable();
-    bridges.dedup();
-    steps.extend(bridges.into_iter().map(|bridge| Step::Rescan { bridge }));
-    for function in gone {
-        let address = function.address;
-        if let Some(Some(to)) = function.driver_override.as_ref().known() {
-            let to = Some(to.clone());
-            let from = None;
-            steps.push(Step::SetOverride { address, from, to });
-        }
-        if let Some(driver) = bound_again(function) {
-            steps.push(Step::Bind { address, driver });
-        }
-    }
-    steps
-}
-
-/// The order in which functions are removed: each by itself, children before their bridges: removing a bridge with all below it has
-/// crashed kernels where a switch was there (`drivers/pci/pcie/aspm.c`,
-/// `pcie_aspm_exit_link_state`).
-pub fn plan_removals(gone: &[&PciFunction]) -> Vec<PciAddress> {
-    let depth = |function: &PciFunction| {
-        let above = |at: &PciAddress| {
-            let function = gone.iter().find(|function| function.address == *at);
-            function.and_then(|function| function.upstream)
-        };
-        // As deep as bus numbers go, so that a ring ends.
-        std::iter::successors(Some(function.address), above)
-            .take(256)
-            .count()
-    };
-    let mut order: Vec<(usize, PciAddress)> = gone
-        .iter()
-        .map(|function| (depth(function), function.address))
-        .collect();
-    order.sort_unstable();
-    order
-        .into_iter()
-        .rev()
-        .map(|(_, address)| address)
-        .collect()
-}
-
-/// A bridge's driver is built in and takes it at once.
-fn bound_again(function: &PciFunction) -> Option<DriverName> {
-    match function.is_bridge().known() {
-        Some(false) => function.driver.clone(),
-        _ => None,
-    }
 }
 
 fn parameter_for(because: Reason) -> Option<&'static str> {

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::acs::{AcsChange, Platform, Reason};
 use crate::claim::{Claim, Original, Owner};
-use crate::config::PcieType;
-use crate::iommu::sample::{OFF, ON, at, booted, card, function, machine, port, two_and_two};
+use crate::iommu::sample::{OFF, ON, at, booted, switch, two_and_two};
 use crate::iommu::{Separation, Verdict};
 use crate::pci::PciAddress;
 use crate::{Answer, HostUse, Snapshot};
@@ -24,34 +23,8 @@ fn cleared_at_boot() -> Snapshot {
 }
 
 /// A switch whose root port was cleared before the kernel found it; its own ports lack ACS.
-fn switch() -> Snapshot {
-    let kind = |kind| Some(kind);
-    booted(machine(vec![
-        port("00:06.0", OFF, false),
-        function(
-            "05:00.0",
-            Some("00:06.0"),
-            kind(PcieType::UpstreamPort),
-            None,
-            false,
-        ),
-        function(
-            "06:00.0",
-            Some("05:00.0"),
-            kind(PcieType::DownstreamPort),
-            None,
-            false,
-        ),
-        function(
-            "06:01.0",
-            Some("05:00.0"),
-            kind(PcieType::DownstreamPort),
-            None,
-            false,
-        ),
-        card("07:00.0", "06:00.0", false),
-        card("08:00.0", "06:01.0", false),
-    ]))
+fn cleared_switch() -> Snapshot {
+    booted(switch(OFF, None, None))
 }
 
 fn plan_with(
@@ -141,7 +114,7 @@ fn all_gpus_are_split_and_the_impossible_ones_are_told() {
 
 #[test]
 fn below_a_switch_the_whole_of_it_is_found_again_its_cards_first() {
-    let plan = plan_with(&switch(), &[], &["07:00.0"]).unwrap();
+    let plan = plan_with(&cleared_switch(), &[], &["07:00.0"]).unwrap();
     assert_eq!(
         texts(&plan.regroup),
         [
@@ -160,7 +133,7 @@ fn below_a_switch_the_whole_of_it_is_found_again_its_cards_first() {
 
 #[test]
 fn what_goes_with_a_subtree_is_not_found_again_twice() {
-    let snapshot = switch();
+    let snapshot = cleared_switch();
     let separation = Separation::of(&snapshot, &Platform::default());
     let regrouping = Regrouping {
         snapshot: &snapshot,

@@ -1,7 +1,5 @@
 //! `vfioctl acs audit`: what the separation of each GPU is worth.
 
-use std::collections::BTreeMap;
-
 use vfioctl_core::Answer;
 use vfioctl_core::acs::{Platform, TABLE_DATE};
 use vfioctl_core::iommu::{Audit, Hop, Separation, Verdict as Separated};
@@ -14,7 +12,7 @@ use crate::Done;
 use crate::failure::Failure;
 use crate::names::Names;
 use crate::record::{AuditRecord, AuditedRecord, ChangeRecord, HopRecord, OpenSwitchRecord};
-use crate::seen::{Seen, SeenBy, read_seen};
+use crate::seen::{SeenBy, read_seen};
 use crate::session::Session;
 use crate::verdict::Verdict;
 use crate::view::{View, acs_record};
@@ -37,7 +35,7 @@ pub(super) fn run(devices: &[PciAddress], session: &mut Session<'_>) -> Done {
         names: &names,
     };
     let devices = match devices {
-        [] => gpus(&seen),
+        [] => seen.snapshot.gpus(),
         named => named.to_vec(),
     };
     let unknown = |at: &&PciAddress| seen.snapshot.function(**at).is_none();
@@ -54,18 +52,6 @@ pub(super) fn run(devices: &[PciAddress], session: &mut Session<'_>) -> Done {
     }
     session.output.answer(&record)?;
     Ok(verdict)
-}
-
-/// The first function of every slot with a GPU in it.
-fn gpus(seen: &Seen) -> Vec<PciAddress> {
-    let functions = seen.snapshot.functions.values();
-    let mut slots = BTreeMap::new();
-    for gpu in functions.filter(|function| function.class.is_gpu()) {
-        slots
-            .entry(gpu.address.first_of_slot())
-            .or_insert(gpu.address);
-    }
-    slots.into_values().collect()
 }
 
 fn audit(
@@ -172,7 +158,7 @@ mod tests {
                 seen: &seen,
                 names: &names,
             };
-            let (record, found) = audit(view, &Platform::default(), &gpus(&seen), None);
+            let (record, found) = audit(view, &Platform::default(), &seen.snapshot.gpus(), None);
             assert!(!record.devices.is_empty());
             assert_answer("acs-audit", &record);
             if let Some(verdict) = verdict {
