@@ -206,7 +206,7 @@ fn read_machine(bytes: &mut Bytes<'_>) -> Snapshot {
         };
         addresses.push(address);
     }
-    let has_groups = bytes.next().unwrap_or(0) % 2 == 0;
+    let has_groups = bytes.next().unwrap_or(0).is_multiple_of(2);
     for address in &addresses {
         let function = read_function(bytes, *address, &addresses, has_groups);
         snapshot.functions.insert(*address, function);
