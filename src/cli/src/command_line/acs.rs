@@ -41,6 +41,10 @@ pub(crate) enum AcsVerb {
     /// Sets the ACS bits of the ports above, removes what shares the group and lets the kernel
     /// find it again. What the groups will be is predicted before and compared after; where they
     /// differ, everything is undone. Clears no bit, and asserts nothing that is not so.
+    ///
+    /// A card on a port of its own is removed alone. Where a switch is in the way, everything below
+    /// its root port is removed; Linux has been seen to crash in that where link power management
+    /// (ASPM) is on, so look at --plan first, and boot with 'pcie_aspm=off' where you can.
     Override {
         /// Devices to isolate; every GPU where none is named.
         #[arg(value_name = "ADDRESS", add = ArgValueCompleter::new(complete_address))]
