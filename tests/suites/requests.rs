@@ -59,6 +59,16 @@ fn unknown_parameters(world: &FakeWorld) {
         ),
         ("io.vfioctl.Device.ListClaims", json!({"all": true}), "all"),
         (
+            "io.vfioctl.Acs.Set",
+            json!({"address": "0000:00:04.0", "bits": "-rr", "offset": 6}),
+            "offset",
+        ),
+        (
+            "io.vfioctl.Acs.Isolate",
+            json!({"addresses": [], "force": true}),
+            "force",
+        ),
+        (
             "io.vfioctl.Machine.Create",
             spec("/kernel", json!({"image": "/k", "path": "/x"})),
             "spec.kernel.path",
@@ -152,6 +162,20 @@ fn wrong_types(world: &FakeWorld) {
         (BIND, json!("x")),
         ("io.vfioctl.Device.Recover", json!({"commit": "yes"})),
         (
+            "io.vfioctl.Acs.Set",
+            json!({"address": "0000:00:04.0", "bits": "0x1d"}),
+        ),
+        (
+            "io.vfioctl.Acs.Set",
+            json!({"address": "../04.0", "bits": "+sv"}),
+        ),
+        ("io.vfioctl.Acs.Isolate", json!({"addresses": ["x"]})),
+        ("io.vfioctl.Acs.Isolate", json!({"addresses": "all"})),
+        (
+            "io.vfioctl.Acs.Restore",
+            json!({"addresses": vec!["0000:00:04.0"; 300]}),
+        ),
+        (
             "io.vfioctl.Machine.Stop",
             json!({"name": "a", "how": "gently"}),
         ),
@@ -196,6 +220,7 @@ fn introspection(world: &FakeWorld) {
     let mut raw = connect(world, ALICE);
     let info = raw.call("org.varlink.service.GetInfo", &json!({})).unwrap();
     let interfaces = [
+        "io.vfioctl.Acs",
         "io.vfioctl.Device",
         "io.vfioctl.Inventory",
         "io.vfioctl.Machine",
