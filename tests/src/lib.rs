@@ -22,5 +22,6 @@ pub mod guest;
 pub mod lab;
 pub mod raw;
 pub mod schema;
+pub mod strace;
 pub mod suite;
 pub mod world;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use vfioctl_tests::guest::{assert_gone, console, create, wait_for_end};
 use vfioctl_tests::lab::{BootFile, BootOptions, Kernel};
 use vfioctl_tests::schema::assert_shape;
+use vfioctl_tests::strace::count_server_calls;
 use vfioctl_tests::suite::{self, trial};
 use vfioctl_tests::world::{Answer, LabWorld, Picture, User, World, assert_same};
 
@@ -388,7 +389,7 @@ fn killed(lab: &LabWorld) {
     let log = lab.root("cat /run/strace.log; rm -f /run/strace.log");
     lab.root(&format!("{START} start ''; {join}; stop"));
     assert_same(&picture(lab), &joined, "after counting");
-    let points = points(&log);
+    let points = count_server_calls(&log);
     assert!(points.values().sum::<usize>() >= 10, "{points:?}\n{log}");
     let mut killed = 0;
     for (call, count) in &points {
@@ -420,23 +421,4 @@ fn killed(lab: &LabWorld) {
     }
     eprintln!("override killed at {killed} calls: {points:?}");
     assert!(killed >= 10, "only {killed} kills came to pass: {points:?}");
-}
-
-/// How often the thread that serves the override makes each call: the first that writes a file.
-fn points(log: &str) -> BTreeMap<String, usize> {
-    let calls: Vec<(&str, &str)> = log
-        .lines()
-        .filter_map(|line| {
-            let (thread, call) = line.split_once(char::is_whitespace)?;
-            let (name, _) = call.trim_start().split_once('(')?;
-            let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric());
-            is_name.then_some((thread, name))
-        })
-        .collect();
-    let server = calls.iter().find(|(_, name)| *name == "fsync").unwrap().0;
-    let mut counts = BTreeMap::new();
-    for (_, name) in calls.iter().filter(|(thread, _)| *thread == server) {
-        *counts.entry((*name).to_owned()).or_default() += 1;
-    }
-    counts
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::{Case, GPU, lab_only};
+use crate::strace::count_server_calls;
 use crate::world::{Answer, LabWorld, World, assert_same};
 
 const REASON: &str = "there it is killed at its steps: bind_killed_between_any_two_steps";
@@ -109,21 +110,7 @@ fn count_calls(lab: &LabWorld, verb: &str) -> BTreeMap<String, usize> {
         as_alice(verb)
     ));
     let log = lab.root("cat /run/strace.log");
-    let calls: Vec<(&str, &str)> = log
-        .lines()
-        .filter_map(|line| {
-            let (thread, call) = line.split_once(char::is_whitespace)?;
-            let (name, _) = call.trim_start().split_once('(')?;
-            let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric());
-            is_name.then_some((thread, name))
-        })
-        .collect();
-    // Only the thread that serves the call writes the journal.
-    let server = calls.iter().find(|(_, name)| *name == "fsync").unwrap().0;
-    let mut counts = BTreeMap::new();
-    for (_, name) in calls.iter().filter(|(thread, _)| *thread == server) {
-        *counts.entry((*name).to_owned()).or_default() += 1;
-    }
+    let counts = count_server_calls(&log);
     recover(lab, verb, "counting");
     counts
 }

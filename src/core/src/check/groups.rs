@@ -86,7 +86,8 @@ fn is_uncovered(function: &PciFunction) -> bool {
     function.iommu_group.is_none() && is_endpoint && !is_iommu && !function.is_gone()
 }
 
-fn listed(names: &[String]) -> String {
+/// Some names, and how many more there are.
+pub(super) fn listed(names: &[String]) -> String {
     let named: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
     match names.len().saturating_sub(NAMED) {
         0 => named.join(", "),

@@ -24,9 +24,6 @@ pub(super) const CHECK: Check = Check {
     run: Run::Once(run),
 };
 
-/// How many devices are named before the rest is counted.
-const NAMED: usize = 4;
-
 fn run(facts: &Facts) -> Finding {
     let snapshot = &facts.snapshot;
     let separation = Separation::of(snapshot, &facts.host.platform());
@@ -79,16 +76,8 @@ fn run(facts: &Facts) -> Finding {
 }
 
 fn listed(addresses: &[PciAddress]) -> String {
-    let mut text: Vec<String> = addresses
-        .iter()
-        .take(NAMED)
-        .map(ToString::to_string)
-        .collect();
-    let more = addresses.len().saturating_sub(NAMED);
-    if more > 0 {
-        text.push(format!("and {more} more"));
-    }
-    text.join(", ")
+    let names: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    super::groups::listed(&names)
 }
 
 #[cfg(test)]
