@@ -1,0 +1,105 @@
+//! Where a cluster keeps what it knows.
+//!
+//! A [`Store`] holds texts under keys. Every change has a revision, which grows; a [`Transaction`]
+//! is done as a whole, and only where every key it guards still has the revision that was seen; a
+//! [`Watch`] tells every change in order; a [`Lease`] ends by itself unless it is renewed, and what
+//! was put under it goes with it. That is all that hosts need to agree with each other, and no more
+//! than etcd has (<https://etcd.io/docs/v3.5/learning/api/>), so nothing here is a protocol for
+//! consensus of our own.
+//!
+//! [`MemoryStore`] forgets everything at its end and is what tests and simulations run on.
+#![forbid(unsafe_code)]
+
+mod error;
+mod key;
+mod memory;
+mod table;
+mod transaction;
+mod watch;
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+pub use error::{Error, ErrorKind, Result};
+pub use key::{InvalidKey, Key, Prefix};
+pub use memory::MemoryStore;
+pub use transaction::{Commit, Guard, Transaction, Write};
+pub use watch::{Batch, Watch, WatchedChange};
+
+/// A number that grows with every change.
+pub type Revision = u64;
+
+/// What stands under a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The key.
+    pub key: Key,
+    /// The text.
+    pub value: Vec<u8>,
+    /// When it was written.
+    pub revision: Revision,
+}
+
+/// All that stands below a prefix, at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// The entries, by key.
+    pub entries: Vec<Entry>,
+    /// The moment.
+    pub revision: Revision,
+}
+
+/// A lease: it ends by itself unless it is renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lease(pub(crate) i64);
+
+/// Where a cluster keeps what it knows.
+#[async_trait]
+pub trait Store: Send + Sync + fmt::Debug {
+    /// What stands under a key.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    async fn get(&self, key: &Key) -> Result<Option<Entry>>;
+
+    /// All that stands below a prefix.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    async fn list(&self, prefix: &Prefix) -> Result<Listing>;
+
+    /// Does all writes of a transaction, or, where a guarded key has changed, none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`]: nothing was written. [`ErrorKind::Unknown`]: whether it was, is not
+    /// known, and the caller has to look. [`ErrorKind::LeaseGone`], [`ErrorKind::TooLarge`]: nothing was
+    /// written, and trying again will not help.
+    async fn commit(&self, transaction: Transaction) -> Result<Commit>;
+
+    /// Tells every change below a prefix after a revision, in order, none left out.
+    ///
+    /// # Errors
+    /// Where the store does not answer; [`ErrorKind::Compacted`] where changes after that revision
+    /// are no longer known, and the caller has to list anew.
+    async fn watch(&self, prefix: &Prefix, after: Revision) -> Result<Watch>;
+
+    /// Makes a lease.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    async fn grant(&self, time_to_live: Duration) -> Result<Lease>;
+
+    /// Lets a lease run for its whole time again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::LeaseGone`] where it has ended; others where the store does not answer.
+    async fn renew(&self, lease: Lease) -> Result<()>;
+
+    /// Ends a lease, and removes what was put under it. One that has ended already is no error.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    async fn revoke(&self, lease: Lease) -> Result<()>;
+}

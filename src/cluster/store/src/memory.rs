@@ -1,0 +1,90 @@
+//! A store that forgets everything at its end: for tests and simulations.
+//!
+//! Time is that of tokio, so that a test can stop and move it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use crate::table::Table;
+use crate::{
+    Commit, Entry, Key, Lease, Listing, Prefix, Result, Revision, Store, Transaction, Watch,
+};
+
+/// A store that forgets everything at its end. Clones are the same store.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryStore {
+    table: Arc<Mutex<Table>>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The table as it is now: leases whose time is over have ended.
+    fn table(&self) -> MutexGuard<'_, Table> {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        for lease in table.ended_leases(Instant::now()) {
+            let writes = table.end(lease);
+            if !writes.is_empty() {
+                table.apply(writes);
+            }
+        }
+        table
+    }
+
+    /// When something will happen by itself: for those who want to be told and not to ask.
+    pub fn next_end(&self) -> Option<Instant> {
+        self.table().next_end()
+    }
+
+    /// Ends what has run out of time, and tells those who watch.
+    pub fn expire(&self) {
+        drop(self.table());
+    }
+
+    /// The last revision.
+    pub fn revision(&self) -> Revision {
+        self.table().revision()
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn get(&self, key: &Key) -> Result<Option<Entry>> {
+        Ok(self.table().get(key))
+    }
+
+    async fn list(&self, prefix: &Prefix) -> Result<Listing> {
+        Ok(self.table().list(prefix))
+    }
+
+    async fn commit(&self, transaction: Transaction) -> Result<Commit> {
+        self.table().commit(transaction)
+    }
+
+    async fn watch(&self, prefix: &Prefix, after: Revision) -> Result<Watch> {
+        self.table().watch(prefix, after)
+    }
+
+    async fn grant(&self, time_to_live: Duration) -> Result<Lease> {
+        Ok(self.table().grant(time_to_live, Instant::now()))
+    }
+
+    async fn renew(&self, lease: Lease) -> Result<()> {
+        self.table().renew(lease, Instant::now())
+    }
+
+    async fn revoke(&self, lease: Lease) -> Result<()> {
+        let mut table = self.table();
+        let writes = table.end(lease);
+        if !writes.is_empty() {
+            table.apply(writes);
+        }
+        Ok(())
+    }
+}
