@@ -20,6 +20,6 @@ mod sample;
 
 pub use allocation::{Allocation, Share, Use};
 pub use obstacle::Obstacle;
-pub use place::{Decision, Placement, Queued, place, place_all};
+pub use place::{Decision, Placement, Queued, place, place_all, still_fits};
 pub use record::Record;
 pub use room::{Demand, GpuRoom, Room};

@@ -94,7 +94,7 @@ pub fn observe(record: &Record, node: &NodeName, status: &TaskStatus, now: Momen
 
 fn apply(record: &Record, status: &TaskStatus, now: Moment) -> Record {
     let mut changed = record.clone();
-    let is_ending = matches!(record.wanted, Wanted::Stop | Wanted::Kill);
+    let is_ending = record.wanted != Wanted::Run;
     let task = &mut changed.task;
     match &status.phase {
         Phase::Accepted => {
@@ -169,7 +169,7 @@ fn end(
 /// What becomes of a task that ended by itself.
 fn exit_state(record: &Record, exit: Exit) -> TaskState {
     match (record.wanted, record.task.submission.kind) {
-        (Wanted::Stop | Wanted::Kill, _) => ended_state(record),
+        (Wanted::Stop | Wanted::Kill | Wanted::Remove, _) => ended_state(record),
         _ if exit.out_of_memory => TaskState::OutOfMemory,
         // A server that powered itself off can be started again.
         (_, Kind::Vps) => TaskState::Stopped,
@@ -180,7 +180,7 @@ fn exit_state(record: &Record, exit: Exit) -> TaskState {
 
 fn exit_reason(record: &Record, exit: Exit) -> Option<String> {
     match record.wanted {
-        Wanted::Stop | Wanted::Kill => None,
+        Wanted::Stop | Wanted::Kill | Wanted::Remove => None,
         _ if exit.out_of_memory => Some("it used more memory than it was given".into()),
         _ if record.task.submission.kind == Kind::Vps => {
             Some(format!("it ended by itself, with status {}", exit.status))
@@ -201,7 +201,7 @@ fn ended_state(record: &Record) -> TaskState {
 fn not_started(record: &mut Record, reason: &str, may_retry: bool, now: Moment) {
     let is_first_run = record.task.run <= 1;
     let is_server = record.task.submission.kind == Kind::Vps;
-    if matches!(record.wanted, Wanted::Stop | Wanted::Kill) {
+    if record.wanted != Wanted::Run {
         let state = ended_state(record);
         return end(record, state, None, None, now);
     }

@@ -3,7 +3,7 @@
 use vfioctl_api::{GpuNumber, Moment, NodeName, TaskId, UserName};
 
 use crate::allocation::Share;
-use crate::fit::{Stop, choose_gpus, fit};
+use crate::fit::{Stop, check_gpu, choose_gpus, fit};
 use crate::obstacle::Obstacle;
 use crate::room::{Demand, Room};
 
@@ -80,6 +80,17 @@ pub fn place_all<'q>(
         decisions.push((queued.id.clone(), decision));
     }
     decisions
+}
+
+/// Whether a decision still holds: nobody has taken the room or the GPUs meanwhile.
+pub fn still_fits(room: Option<&Room>, demand: &Demand<'_>, gpus: &[GpuNumber]) -> bool {
+    room.is_some_and(|room| {
+        let can_be_had = |number: &GpuNumber| {
+            let gpu = room.gpu(*number);
+            gpu.is_some_and(|gpu| check_gpu(room, gpu, demand.gpu_use).is_ok())
+        };
+        fit(room, demand).is_ok() && gpus.iter().all(can_be_had)
+    })
 }
 
 /// The best node for a task, with its place in the list.

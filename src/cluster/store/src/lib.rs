@@ -55,6 +55,18 @@ pub struct Listing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lease(pub(crate) i64);
 
+impl Lease {
+    /// The lease of a number that a record holds.
+    pub fn from_number(number: i64) -> Self {
+        Self(number)
+    }
+
+    /// Its number, for a record.
+    pub fn number(self) -> i64 {
+        self.0
+    }
+}
+
 /// Where a cluster keeps what it knows.
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug {

@@ -1,0 +1,387 @@
+//! Sessions: what runners say, and what they are told.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use vfioctl_api::{
+    NodeName, NodeReport, Order, Problem, ProblemCode, Register, Registered, Sync, SyncReply,
+    TaskId, TaskStatus,
+};
+use vfioctl_scheduler::{Record, life};
+use vfioctl_store::{ErrorKind, Transaction};
+
+use super::draft::Draft;
+use super::{Alive, Cluster, lease_of, to_json, unavailable};
+use crate::keys;
+use crate::limits::{HEARTBEAT, LEASE, MAX_GPUS, MAX_STATUSES, MAX_WAIT};
+use crate::mirror::{Node, State};
+
+/// Statuses that one operation takes up: each may free room on the node, whose allocation is one more.
+const STATUSES_AT_ONCE: usize = 24;
+/// Orders in one answer: a runner that has missed many gets the rest at once after it.
+const MAX_ORDERS: usize = 500;
+
+impl Cluster {
+    /// A runner presents itself.
+    ///
+    /// # Errors
+    /// Where the node has not joined, or another machine runs as it; and where the report makes no sense.
+    pub async fn register(
+        &self,
+        node: &NodeName,
+        register: Register,
+    ) -> Result<Registered, Problem> {
+        check_report(&register.report)?;
+        check_count(&register.tasks)?;
+        let before = {
+            let state = self.mirror.read();
+            let known = state
+                .nodes
+                .get(node)
+                .filter(|known| known.enrolled.is_some());
+            known.ok_or_else(|| not_enrolled(node))?.alive.clone()
+        };
+        if let Some(alive) = &before
+            && alive.value.machine != register.report.machine
+        {
+            let message = format!("another machine runs as node '{node}' at this moment");
+            return Err(Problem::new(ProblemCode::Exists, message)
+                .hint("give each machine a name of its own: 'vfioctl node invite NAME'"));
+        }
+        // What became of its tasks is known before anybody takes the node for one that is there.
+        self.reconcile(node, register.tasks).await?;
+        let lease = self
+            .store
+            .grant(LEASE)
+            .await
+            .map_err(|error| unavailable(&error))?;
+        let alive = Alive {
+            session: self.random_word(),
+            incarnation: register.incarnation,
+            machine: register.report.machine.clone(),
+            lease: lease.number(),
+        };
+        let (report, key) = (keys::report(node), keys::alive(node));
+        let transaction = Transaction::new()
+            .if_unchanged(&key, before.as_ref().map_or(0, |kept| kept.revision))
+            .put(&report, to_json(&register.report)?)
+            .put_leased(&key, to_json(&alive)?, lease);
+        if !self.write(transaction, &[report, key]).await? {
+            let message = format!("node '{node}' registers from elsewhere at this moment");
+            return Err(Problem::new(ProblemCode::Exists, message).hint("try again in a moment"));
+        }
+        if let Some(before) = before {
+            // It would end by itself.
+            let _ = self.store.revoke(lease_of(&before.value)).await;
+        }
+        self.hear(node, None);
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Ok(Registered {
+            session: alive.session,
+            lease_ms: milliseconds(LEASE),
+            heartbeat_ms: milliseconds(HEARTBEAT),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        })
+    }
+
+    /// Holds what a runner knows of its tasks against what is known here.
+    async fn reconcile(&self, node: &NodeName, told: Vec<TaskStatus>) -> Result<(), Problem> {
+        let known: Vec<(TaskId, u32)> = {
+            let state = self.mirror.read();
+            let of_node = |record: &Record| record.task.node.as_ref() == Some(node);
+            let tasks = state
+                .nodes
+                .get(node)
+                .into_iter()
+                .flat_map(|node| &node.tasks);
+            let records = tasks.filter_map(|id| state.tasks.get(id).map(|kept| &kept.value));
+            records
+                .filter(|record| of_node(record))
+                .map(|record| (record.task.id.clone(), record.task.run))
+                .collect()
+        };
+        let is_told = |(id, run): &&(TaskId, u32)| {
+            told.iter()
+                .any(|status| status.task == *id && status.run == *run)
+        };
+        let traceless: Vec<TaskId> = known
+            .iter()
+            .filter(|task| !is_told(task))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for ids in traceless.chunks(STATUSES_AT_ONCE) {
+            let (node, ids) = (node.clone(), ids.to_vec());
+            let weight = 2 * ids.len() + 2;
+            let operation = move |draft: &mut Draft<'_>, now| {
+                for id in &ids {
+                    let record = draft
+                        .task(id)
+                        .filter(|record| record.task.node.as_ref() == Some(&node));
+                    if let Some(changed) = record.and_then(|record| life::no_trace(record, now)) {
+                        draft.put(changed, None);
+                    }
+                }
+                Ok(())
+            };
+            self.ledger.run(weight, operation).await?;
+        }
+        self.take_statuses(node, told).await
+    }
+
+    /// One exchange with a runner.
+    ///
+    /// # Errors
+    /// [`ProblemCode::SessionEnded`]: it has to register anew. Others where the store does not answer: what
+    /// it told may not have been taken, and has to be told again.
+    pub async fn sync(&self, node: &NodeName, sync: Sync) -> Result<SyncReply, Problem> {
+        let alive = self.check_session(node, &sync.session)?;
+        check_count(&sync.statuses)?;
+        match self.store.renew(lease_of(&alive)).await {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::LeaseGone => return Err(session_ended(node)),
+            Err(error) => return Err(unavailable(&error)),
+        }
+        self.hear(node, sync.telemetry);
+        if let Some(report) = sync.report {
+            self.take_report(node, &report).await?;
+        }
+        self.take_statuses(node, sync.statuses).await?;
+        let mut reply = SyncReply::default();
+        if !sync.accepts.is_empty() {
+            check_many(sync.accepts.len())?;
+            self.accept(node, &alive.incarnation, &sync.accepts, &mut reply)
+                .await?;
+        }
+        let must_answer = !reply.accepted.is_empty() || !reply.refused.is_empty();
+        let wait = if must_answer {
+            Duration::ZERO
+        } else {
+            Duration::from_millis(sync.wait_ms).min(MAX_WAIT)
+        };
+        self.await_orders(node, &sync.session, sync.seen, wait, &mut reply)
+            .await?;
+        Ok(reply)
+    }
+
+    fn check_session(&self, node: &NodeName, session: &str) -> Result<Alive, Problem> {
+        let state = self.mirror.read();
+        let alive = state.nodes.get(node).and_then(|node| node.alive.as_ref());
+        let alive = alive.filter(|alive| alive.value.session == session);
+        alive
+            .map(|alive| alive.value.clone())
+            .ok_or_else(|| session_ended(node))
+    }
+
+    fn hear(&self, node: &NodeName, telemetry: Option<vfioctl_api::Telemetry>) {
+        let now = self.now();
+        self.mirror.change(|state| {
+            if let Some(node) = state.nodes.get_mut(node) {
+                node.heard = Some(now);
+                if telemetry.is_some() {
+                    node.telemetry = telemetry;
+                }
+            }
+        });
+    }
+
+    async fn take_report(&self, node: &NodeName, report: &NodeReport) -> Result<(), Problem> {
+        check_report(report)?;
+        let is_news = {
+            let state = self.mirror.read();
+            let known = state.nodes.get(node).and_then(|node| node.report.as_ref());
+            known.is_none_or(|known| *known.value != *report)
+        };
+        if is_news {
+            let key = keys::report(node);
+            let transaction = Transaction::new().put(&key, to_json(report)?);
+            self.write(transaction, &[key]).await?;
+        }
+        Ok(())
+    }
+
+    async fn take_statuses(
+        &self,
+        node: &NodeName,
+        statuses: Vec<TaskStatus>,
+    ) -> Result<(), Problem> {
+        for statuses in statuses.chunks(STATUSES_AT_ONCE) {
+            let (node, statuses) = (node.clone(), statuses.to_vec());
+            let weight = 2 * statuses.len() + 2;
+            let operation = move |draft: &mut Draft<'_>, now| {
+                for status in &statuses {
+                    let observed = draft
+                        .task(&status.task)
+                        .map(|record| life::observe(record, &node, status, now));
+                    match observed {
+                        Some(life::Observed::Changed(record)) => draft.put(*record, None),
+                        Some(life::Observed::Gone) => draft.remove(&status.task),
+                        Some(life::Observed::Known) | None => {}
+                    }
+                }
+                Ok(())
+            };
+            self.ledger.run(weight, operation).await?;
+        }
+        Ok(())
+    }
+
+    async fn accept(
+        &self,
+        node: &NodeName,
+        incarnation: &str,
+        accepts: &[vfioctl_api::Accept],
+        reply: &mut SyncReply,
+    ) -> Result<(), Problem> {
+        for accepts in accepts.chunks(STATUSES_AT_ONCE) {
+            let (node, incarnation, accepts) =
+                (node.clone(), incarnation.to_owned(), accepts.to_vec());
+            let weight = 2 * accepts.len() + 2;
+            let operation = move |draft: &mut Draft<'_>, _| {
+                let (mut accepted, mut refused) = (Vec::new(), Vec::new());
+                for accept in &accepts {
+                    let taken = draft
+                        .task(&accept.task)
+                        .and_then(|record| life::accept(record, &node, accept.run, &incarnation));
+                    match taken {
+                        Some(record) => {
+                            draft.put(record, None);
+                            accepted.push(accept.task.clone());
+                        }
+                        None => refused.push(accept.task.clone()),
+                    }
+                }
+                Ok((accepted, refused))
+            };
+            let (accepted, refused) = self.ledger.run(weight, operation).await?;
+            reply.accepted.extend(accepted);
+            reply.refused.extend(refused);
+        }
+        Ok(())
+    }
+
+    /// Waits until there are orders that the runner has not seen, or the time is over.
+    async fn await_orders(
+        &self,
+        node: &NodeName,
+        session: &str,
+        seen: u64,
+        wait: Duration,
+        reply: &mut SyncReply,
+    ) -> Result<(), Problem> {
+        let deadline = Instant::now() + wait;
+        let notify = {
+            let state = self.mirror.read();
+            let known = state.nodes.get(node).ok_or_else(|| session_ended(node))?;
+            std::sync::Arc::clone(&known.notify)
+        };
+        loop {
+            // Before looking, so that what changes between looking and waiting wakes it.
+            let notified = notify.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            self.check_session(node, session)?;
+            let found = self.find_orders(node, seen, reply);
+            if found || wait.is_zero() || Instant::now() >= deadline {
+                return Ok(());
+            }
+            let _ = tokio::time::timeout_at(deadline, notified).await;
+        }
+    }
+
+    /// Orders that a runner has not seen; false where there are none.
+    fn find_orders(&self, node: &NodeName, seen: u64, reply: &mut SyncReply) -> bool {
+        let state = self.mirror.read();
+        reply.revision = seen;
+        let Some(known) = state.nodes.get(node) else {
+            return false;
+        };
+        reply.logs = self.relay.take_orders(node, || {
+            known.logs.values().map(|kept| kept.value.clone()).collect()
+        });
+        if known.changed > seen {
+            let (orders, revision) = orders(&state, known, seen);
+            reply.orders = orders;
+            reply.revision = revision.unwrap_or(known.changed);
+        }
+        !reply.orders.is_empty() || !reply.logs.is_empty() || reply.revision > seen
+    }
+}
+
+/// Orders that are newer than what was seen, the oldest first; where there are more than fit, the
+/// revision up to which these are.
+fn orders(state: &State, node: &Node, seen: u64) -> (Vec<Order>, Option<u64>) {
+    let mut newer: Vec<(u64, &Record)> = node
+        .tasks
+        .iter()
+        .filter_map(|id| state.tasks.get(id))
+        .filter(|kept| kept.revision > seen)
+        .map(|kept| (kept.revision, &kept.value))
+        .collect();
+    newer.sort_by_key(|(revision, _)| *revision);
+    let mut cut = None;
+    if newer.len() > MAX_ORDERS {
+        // Tasks that were written together go together.
+        let last = newer.get(MAX_ORDERS).map_or(0, |(revision, _)| *revision);
+        newer.retain(|(revision, _)| *revision < last);
+        cut = newer.last().map(|(revision, _)| *revision);
+    }
+    let orders = newer.into_iter().map(|(_, record)| order(record)).collect();
+    (orders, cut)
+}
+
+fn order(record: &Record) -> Order {
+    Order {
+        task: record.task.id.clone(),
+        run: record.task.run,
+        wanted: record.wanted,
+        owner: record.task.owner.clone(),
+        submission: record.task.submission.clone(),
+        gpus: record.task.gpus.clone(),
+    }
+}
+
+fn check_report(report: &NodeReport) -> Result<(), Problem> {
+    let wrong = |message: String| Err(Problem::new(ProblemCode::BadRequest, message));
+    if report.gpus.len() > MAX_GPUS {
+        return wrong(format!(
+            "{} GPUs are more than {MAX_GPUS}",
+            report.gpus.len()
+        ));
+    }
+    if report.cores == 0 || report.memory.mib() == 0 {
+        return wrong("a node has processors and memory".into());
+    }
+    if report.machine.is_empty() || report.machine.len() > 64 {
+        return wrong("a node says which machine it is".into());
+    }
+    let mut numbers: Vec<_> = report.gpus.iter().map(|gpu| gpu.number).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    if numbers.len() < report.gpus.len() {
+        return wrong("two GPUs have one number".into());
+    }
+    Ok(())
+}
+
+fn check_count(statuses: &[TaskStatus]) -> Result<(), Problem> {
+    check_many(statuses.len())
+}
+
+fn check_many(count: usize) -> Result<(), Problem> {
+    if count <= MAX_STATUSES {
+        return Ok(());
+    }
+    let message = format!("{count} tasks are more than {MAX_STATUSES} at once");
+    Err(Problem::new(ProblemCode::TooMuch, message).hint("tell them in parts"))
+}
+
+fn session_ended(node: &NodeName) -> Problem {
+    let message = format!("node '{node}' is not registered with this session");
+    Problem::new(ProblemCode::SessionEnded, message).hint("register anew")
+}
+
+fn not_enrolled(node: &NodeName) -> Problem {
+    let message = format!("node '{node}' has not joined, or was removed");
+    Problem::new(ProblemCode::Forbidden, message)
+        .hint("join with a token of 'vfioctl node invite NAME': 'vfioctl-runner join'")
+}
