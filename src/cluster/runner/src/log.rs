@@ -1,0 +1,28 @@
+//! The log: one line for what an administrator wants to know, on standard error. Under systemd it
+//! carries a priority in the journal's form (`sd-daemon(3)`).
+
+/// A change of state that an administrator wants to know of.
+pub(crate) fn info(text: &str) {
+    line(6, text);
+}
+
+/// Something odd that is passed over.
+pub(crate) fn warning(text: &str) {
+    line(4, text);
+}
+
+/// An action that did not happen.
+pub(crate) fn error(text: &str) {
+    line(3, text);
+}
+
+fn line(level: u8, text: &str) {
+    use std::io::Write as _;
+    // Text of others may be in the line: nothing in it may begin another one.
+    let text: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    // A log that cannot be written must not stop the runner.
+    let _ = writeln!(std::io::stderr().lock(), "<{level}>{text}");
+}
