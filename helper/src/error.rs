@@ -30,6 +30,10 @@ pub enum MethodError {
     NoSuchMachine(String),
     /// The caller has a machine of that name.
     MachineExists(String),
+    /// The caller has no claim for a container of that name.
+    NoSuchContainer(String),
+    /// The caller has another claim for a container of that name.
+    ContainerExists(String),
 }
 
 impl MethodError {
@@ -65,6 +69,8 @@ impl MethodError {
             Self::Failed { .. } => "Failed",
             Self::NoSuchMachine(_) => "NoSuchMachine",
             Self::MachineExists(_) => "MachineExists",
+            Self::NoSuchContainer(_) => "NoSuchContainer",
+            Self::ContainerExists(_) => "ContainerExists",
         }
     }
 }

@@ -49,6 +49,12 @@ pub(crate) const MAX_RECOVERED: usize = 64;
 pub(crate) const MAX_MACHINES_A_USER: usize = 32;
 /// Claims of one user: more devices than any machine has.
 pub(crate) const MAX_CLAIMS_A_USER: usize = 64;
+/// Containers of one user that have claims at once. All those of a node's runner are of one user;
+/// this is sixteen on each card of a node with sixteen.
+pub(crate) const MAX_CONTAINERS_A_USER: usize = 256;
+/// Functions that one container may claim: four on each card of such a node. With every list full
+/// and every label at its longest, all claims of a user are below 8 MiB.
+pub(crate) const MAX_CONTAINER_FUNCTIONS: usize = 64;
 /// Pins of one user: each was a claim once, and one of a device that is gone stays.
 pub(crate) const MAX_PINS_A_USER: usize = 64;
 /// Longest state file that is read back: a claim with every function of a domain in it.

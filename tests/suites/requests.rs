@@ -15,6 +15,7 @@ const ALICE: u32 = 1001;
 const BOB: u32 = 1002;
 const GPU: &str = "0000:01:00.0";
 const BIND: &str = "io.vfioctl.Device.Bind";
+const CLAIM: &str = "io.vfioctl.Container.Claim";
 const INVALID: &str = "org.varlink.service.InvalidParameter";
 
 const TESTS: &[FakeTest] = &[
@@ -66,6 +67,16 @@ fn unknown_parameters(world: &FakeWorld) {
         (
             "io.vfioctl.Acs.Isolate",
             json!({"addresses": [], "force": true}),
+            "force",
+        ),
+        (
+            CLAIM,
+            json!({"name": "c", "addresses": [GPU], "uid": 0}),
+            "uid",
+        ),
+        (
+            "io.vfioctl.Container.End",
+            json!({"name": "c", "force": true}),
             "force",
         ),
         (
@@ -161,6 +172,38 @@ fn wrong_types(world: &FakeWorld) {
         (BIND, json!([])),
         (BIND, json!("x")),
         ("io.vfioctl.Device.Recover", json!({"commit": "yes"})),
+        (CLAIM, json!({"name": "c"})),
+        (CLAIM, json!({"name": "c", "addresses": []})),
+        (CLAIM, json!({"name": "c", "addresses": GPU})),
+        (CLAIM, json!({"name": "c", "addresses": [GPU, "../1"]})),
+        (CLAIM, json!({"name": "c", "addresses": [GPU, "01:00.0"]})),
+        (CLAIM, json!({"name": "c", "addresses": addresses(65)})),
+        (CLAIM, json!({"name": "c", "addresses": addresses(10_000)})),
+        (CLAIM, json!({"name": "", "addresses": [GPU]})),
+        (CLAIM, json!({"name": "../c", "addresses": [GPU]})),
+        (CLAIM, json!({"name": "c.json", "addresses": [GPU]})),
+        (CLAIM, json!({"name": "c\u{0}", "addresses": [GPU]})),
+        (CLAIM, json!({"name": "c".repeat(64), "addresses": [GPU]})),
+        (
+            CLAIM,
+            json!({"name": "c", "addresses": [GPU], "exclusive": 1}),
+        ),
+        (CLAIM, json!({"name": "c", "addresses": [GPU], "user": 0})),
+        (CLAIM, json!({"name": "c", "addresses": [GPU], "user": ""})),
+        (
+            CLAIM,
+            json!({"name": "c", "addresses": [GPU], "user": "a\n<3>b"}),
+        ),
+        (
+            CLAIM,
+            json!({"name": "c", "addresses": [GPU], "user": "\u{1b}[2J"}),
+        ),
+        (
+            CLAIM,
+            json!({"name": "c", "addresses": [GPU], "user": "a".repeat(129)}),
+        ),
+        ("io.vfioctl.Container.End", json!({"name": "../c"})),
+        ("io.vfioctl.Container.End", json!({"name": null})),
         (
             "io.vfioctl.Acs.Set",
             json!({"address": "0000:00:04.0", "bits": "0x1d"}),
@@ -199,6 +242,12 @@ fn wrong_types(world: &FakeWorld) {
     assert_answers(world, ALICE);
 }
 
+/// Addresses of as many functions.
+fn addresses(count: usize) -> Vec<String> {
+    let at = |number: usize| format!("{:04x}:{:02x}:00.0", number / 256, number % 256);
+    (0..count).map(at).collect()
+}
+
 fn not_there(world: &FakeWorld) {
     for (method, error) in [
         (
@@ -221,6 +270,7 @@ fn introspection(world: &FakeWorld) {
     let info = raw.call("org.varlink.service.GetInfo", &json!({})).unwrap();
     let interfaces = [
         "io.vfioctl.Acs",
+        "io.vfioctl.Container",
         "io.vfioctl.Device",
         "io.vfioctl.Inventory",
         "io.vfioctl.Machine",

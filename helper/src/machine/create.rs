@@ -16,7 +16,7 @@ use crate::apply::take;
 use crate::helper::{Helper, now};
 use crate::peer::Peer;
 use crate::policy::MayStart;
-use crate::refuse::{claimed, refuse_in_use};
+use crate::refuse::{refuse_in_use, refuse_late_claim};
 use crate::{MethodError, audit};
 
 /// Makes a machine and starts it; when that fails, everything is undone and no machine is left.
@@ -149,16 +149,7 @@ fn take_device(
     match &taking.held {
         Some(_) => helper.state.put_claim(&claim)?,
         None => {
-            // Between the plan and the reservation another may have been faster.
-            let taken = taking
-                .originals
-                .iter()
-                .find_map(|o| helper.state.claim_of(o.address));
-            if let (Some(other), Some(first)) = (taken, taking.originals.first()) {
-                let address = first.address;
-                let owner = other.owner;
-                return Err(claimed(helper, address, &owner));
-            }
+            refuse_late_claim(helper, &claim.originals)?;
             refuse_in_use(helper, &claim.originals)?;
             take(helper, &claim, &taking.steps, &mut |step| {
                 progress(&step.to_string())

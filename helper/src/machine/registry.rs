@@ -215,6 +215,14 @@ impl Machines {
             .is_some_and(|machine| machine.phase() != Phase::Stopped)
     }
 
+    /// Whether an owner is a machine that still needs its devices.
+    pub(crate) fn is_living(&self, owner: &Owner) -> bool {
+        match &owner.purpose {
+            Purpose::Machine(name) => self.is_alive(owner.uid, name),
+            Purpose::Person | Purpose::Container(_) => false,
+        }
+    }
+
     /// Whether any machine runs.
     pub(crate) fn any_running(&self) -> bool {
         self.lock()

@@ -3,6 +3,7 @@
 
 mod acs;
 mod bind;
+mod container;
 mod create_machine;
 mod describe;
 mod list_claims;
@@ -11,6 +12,7 @@ mod notice;
 mod plan_machine;
 mod recover;
 mod release;
+mod release_containers;
 mod remove_machine;
 mod reply;
 mod session;
@@ -41,6 +43,7 @@ pub(crate) fn service(helper: &Arc<Helper>, peer: &Peer) -> VarlinkService {
         vec![
             Box::new(vfioctl_protocol::inventory::new(session())),
             Box::new(vfioctl_protocol::device::new(session())),
+            Box::new(vfioctl_protocol::container::new(session())),
             Box::new(vfioctl_protocol::acs::new(session())),
             Box::new(vfioctl_protocol::machine::new(session())),
         ],

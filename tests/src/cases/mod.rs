@@ -4,6 +4,8 @@
 
 mod acs;
 mod bind;
+mod container;
+mod container_life;
 mod crash;
 mod fault;
 mod lab_crash;
@@ -53,6 +55,8 @@ pub fn trials() -> Vec<Trial> {
     let files = [
         acs::CASES,
         bind::CASES,
+        container::CASES,
+        container_life::CASES,
         refuse::CASES,
         together::CASES,
         fault::CASES,

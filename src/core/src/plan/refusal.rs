@@ -39,6 +39,42 @@ pub enum Refusal {
         /// Who has it.
         owner: Owner,
     },
+    /// Containers use the function, or one that goes with it, with its own driver.
+    InContainer {
+        /// The function that was asked for.
+        asked: PciAddress,
+        /// The function that is used.
+        member: PciAddress,
+        /// The first of the containers.
+        owner: Owner,
+        /// How many more there are.
+        others: usize,
+    },
+    /// A container has the function for itself.
+    Exclusive {
+        /// The function.
+        address: PciAddress,
+        /// The container.
+        owner: Owner,
+    },
+    /// The function is wanted for one container alone, and others use it.
+    Shared {
+        /// The function.
+        address: PciAddress,
+        /// The first of those containers.
+        owner: Owner,
+        /// How many more there are.
+        others: usize,
+    },
+    /// The function is on a VFIO driver, where no container can use it.
+    OnVfio {
+        /// The function.
+        address: PciAddress,
+        /// The driver.
+        driver: DriverName,
+    },
+    /// The function has no driver, so that no container can use it.
+    NoDriver(PciAddress),
     /// The machine itself lives on the function or on one that goes with it.
     NeededByHost {
         /// The function that was asked for.
@@ -151,6 +187,11 @@ impl Refusal {
             Self::Gone(_) => "Gone",
             Self::NoGroup(_) => "NoGroup",
             Self::Claimed { .. } => "Claimed",
+            Self::InContainer { .. } => "InContainer",
+            Self::Exclusive { .. } => "Exclusive",
+            Self::Shared { .. } => "Shared",
+            Self::OnVfio { .. } => "OnVfio",
+            Self::NoDriver(_) => "NoDriver",
             Self::NeededByHost { .. } => "NeededByHost",
             Self::StorageHidden { .. } => "StorageHidden",
             Self::NetworkHidden { .. } => "NetworkHidden",
@@ -166,6 +207,21 @@ impl Refusal {
             Self::WouldJoin { .. } => "WouldJoin",
             Self::IsolationReduced { .. } => "IsolationReduced",
             Self::Changed { .. } => "Changed",
+        }
+    }
+
+    /// Who has what stands in the way, where someone has.
+    pub fn owner(&self) -> Option<&Owner> {
+        match self {
+            Self::Claimed { owner, .. }
+            | Self::InContainer { owner, .. }
+            | Self::Exclusive { owner, .. }
+            | Self::Shared { owner, .. }
+            | Self::NotOwner { owner, .. }
+            | Self::InMachine { owner, .. }
+            | Self::WouldJoin { owner, .. }
+            | Self::IsolationReduced { owner, .. } => Some(owner),
+            _ => None,
         }
     }
 
@@ -197,6 +253,22 @@ impl Refusal {
             Self::Claimed { owner, .. } | Self::NotOwner { owner, .. } => {
                 format!("ask {owner} to release it, or choose another device")
             }
+            Self::InContainer { .. } | Self::Exclusive { .. } => {
+                "wait until the container has ended, or end it, or choose another device; 'vfioctl \
+                 list' shows who uses what"
+                    .into()
+            }
+            Self::Shared { .. } => "share it too, or choose a device that nobody uses; 'vfioctl \
+                                    list' shows who uses what"
+                .into(),
+            Self::OnVfio { address, .. } => format!(
+                "give it back to its own driver: 'vfioctl release {address}', or, where vfioctl has \
+                 not bound it, by whatever did"
+            ),
+            Self::NoDriver(address) => format!(
+                "load its driver; 'vfioctl show {address}' and the kernel's log ('dmesg') say what \
+                 there is to know"
+            ),
             Self::NeededByHost { .. } => {
                 "choose another device, or move this one to a slot with a group of its own; \
                  'vfioctl groups' shows what shares a group"
@@ -220,7 +292,9 @@ impl Refusal {
                 crate::claim::Purpose::Machine(name) => {
                     format!("stop the machine first: 'vfioctl vm stop {name}'")
                 }
-                crate::claim::Purpose::Person => "stop what uses it first".into(),
+                crate::claim::Purpose::Person | crate::claim::Purpose::Container(_) => {
+                    "stop what uses it first".into()
+                }
             },
             Self::NoAcs {
                 asked,
@@ -295,6 +369,39 @@ impl fmt::Display for Refusal {
                 "{address} is in no IOMMU group: without one nothing confines its DMA to a guest"
             ),
             Self::Claimed { address, owner } => write!(f, "{address} belongs to {owner}"),
+            Self::InContainer {
+                asked,
+                member,
+                owner,
+                others,
+            } => {
+                if asked != member {
+                    write!(
+                        f,
+                        "{asked} cannot be taken alone: {member} goes with it, and "
+                    )?;
+                }
+                write!(f, "{member} is used by {owner}{}", AndOthers(*others))
+            }
+            Self::Exclusive { address, owner } => {
+                write!(f, "{address} is used by {owner}, which has it for itself")
+            }
+            Self::Shared {
+                address,
+                owner,
+                others,
+            } => write!(
+                f,
+                "{address} is wanted for one container alone, and is used by {owner}{}",
+                AndOthers(*others)
+            ),
+            Self::OnVfio { address, driver } => write!(
+                f,
+                "{address} is on {driver}, which is for virtual machines: no container can use it"
+            ),
+            Self::NoDriver(address) => {
+                write!(f, "{address} has no driver: no container can use it")
+            }
             Self::NeededByHost {
                 asked,
                 member,
@@ -395,3 +502,16 @@ impl fmt::Display for Refusal {
 }
 
 impl std::error::Error for Refusal {}
+
+/// How many containers there are beside the one that is named.
+struct AndOthers(usize);
+
+impl fmt::Display for AndOthers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            1 => f.write_str(" and 1 other container"),
+            others => write!(f, " and {others} other containers"),
+        }
+    }
+}
