@@ -11,7 +11,9 @@ use async_trait::async_trait;
 use reqwest::{Body, Certificate, Client, Identity, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use vfioctl_api::{Enrolled, Enrolment, LogOrder, Problem, ProblemCode, Register, Registered, Sync, SyncReply};
+use vfioctl_api::{
+    Enrolled, Enrolment, LogOrder, Problem, ProblemCode, Register, Registered, Sync, SyncReply,
+};
 
 use crate::limits::{ANSWER_MARGIN, ANSWER_TIME, CONNECT_TIME, IDLE_CONNECTION, MAX_ANSWER_BYTES};
 use crate::link::{Bytes, Link, LinkError};
@@ -57,7 +59,8 @@ impl Identification {
     pub fn read(folder: &Path) -> Result<Self, String> {
         let read = |name: &str| {
             let path = folder.join(name);
-            std::fs::read_to_string(&path).map_err(|error| format!("cannot read '{}': {error}", path.display()))
+            std::fs::read_to_string(&path)
+                .map_err(|error| format!("cannot read '{}': {error}", path.display()))
         };
         Ok(Self {
             certificate: read("node.pem")?,
@@ -74,9 +77,14 @@ impl HttpsLink {
     /// Where the certificates are none, or there is no host.
     pub fn new(hosts: &[String], own: &Identification) -> Result<Self, String> {
         let hosts = check_hosts(hosts)?;
-        let wrong = |error: reqwest::Error| format!("the node's certificates are not understood: {error}");
-        let identity = Identity::from_pem(format!("{}\n{}", own.certificate, own.key).as_bytes()).map_err(wrong)?;
-        let client = builder(&own.authority)?.identity(identity).build().map_err(wrong)?;
+        let wrong =
+            |error: reqwest::Error| format!("the node's certificates are not understood: {error}");
+        let identity = Identity::from_pem(format!("{}\n{}", own.certificate, own.key).as_bytes())
+            .map_err(wrong)?;
+        let client = builder(&own.authority)?
+            .identity(identity)
+            .build()
+            .map_err(wrong)?;
         Ok(Self {
             client,
             hosts,
@@ -94,7 +102,9 @@ impl HttpsLink {
     fn pass_over(&self, index: usize) {
         let next = (index + 1) % self.hosts.len().max(1);
         // Somebody else may have done so already.
-        let _ = self.current.compare_exchange(index, next, Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self
+            .current
+            .compare_exchange(index, next, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     async fn call<A: Serialize + std::marker::Sync, R: DeserializeOwned>(
@@ -104,12 +114,21 @@ impl HttpsLink {
         limit: Duration,
     ) -> Result<R, LinkError> {
         let (index, host) = self.host();
-        let sent = self.client.post(format!("{host}/v1/runner/{path}")).timeout(limit).json(body).send().await;
+        let sent = self
+            .client
+            .post(format!("{host}/v1/runner/{path}"))
+            .timeout(limit)
+            .json(body)
+            .send()
+            .await;
         match read_answer(sent).await {
             Err(LinkError::Unreachable(reason)) => {
                 self.pass_over(index);
                 let reason = format!("{host}: {reason}");
-                *self.said.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(reason.clone());
+                *self
+                    .said
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(reason.clone());
                 Err(LinkError::Unreachable(reason))
             }
             Err(LinkError::Refused(problem)) if problem.code == ProblemCode::StoreUnavailable => {
@@ -130,7 +149,10 @@ fn check_hosts(hosts: &[String]) -> Result<Vec<String>, String> {
         let host = host.trim_end_matches('/').to_owned();
         match host.starts_with("https://") {
             true => Ok(host),
-            false => Err(format!("host '{}' does not begin with 'https://'", host.escape_debug())),
+            false => Err(format!(
+                "host '{}' does not begin with 'https://'",
+                host.escape_debug()
+            )),
         }
     };
     hosts.iter().map(check).collect()
@@ -156,8 +178,9 @@ async fn read_answer<R: DeserializeOwned>(sent: reqwest::Result<Response>) -> Re
     let status = response.status();
     let text = read_body(response).await?;
     if status.is_success() {
-        return serde_json::from_slice(&text)
-            .map_err(|error| LinkError::Unreachable(format!("the answer is not understood: {error}")));
+        return serde_json::from_slice(&text).map_err(|error| {
+            LinkError::Unreachable(format!("the answer is not understood: {error}"))
+        });
     }
     match serde_json::from_slice::<Problem>(&text) {
         Ok(problem) => Err(LinkError::Refused(problem)),
@@ -168,7 +191,11 @@ async fn read_answer<R: DeserializeOwned>(sent: reqwest::Result<Response>) -> Re
 /// The body of an answer, and no more of it than any answer has.
 async fn read_body(mut response: Response) -> Result<Vec<u8>, LinkError> {
     let mut text = Vec::new();
-    while let Some(piece) = response.chunk().await.map_err(|error| LinkError::Unreachable(chain(&error)))? {
+    while let Some(piece) = response
+        .chunk()
+        .await
+        .map_err(|error| LinkError::Unreachable(chain(&error)))?
+    {
         text.extend_from_slice(&piece);
         if text.len() > MAX_ANSWER_BYTES {
             return Err(LinkError::Unreachable("the answer has no end".into()));
@@ -204,10 +231,16 @@ impl Link for HttpsLink {
     }
 
     async fn send_log(&self, order: &LogOrder, bytes: Bytes) -> Result<(), LinkError> {
-        let host = check_hosts(std::slice::from_ref(&order.host)).map_err(LinkError::Unreachable)?;
+        let host =
+            check_hosts(std::slice::from_ref(&order.host)).map_err(LinkError::Unreachable)?;
         let host = host.first().map_or("", String::as_str);
         let url = format!("{host}/v1/runner/streams/{}", order.stream);
-        let sent = self.client.post(url).body(Body::wrap_stream(bytes)).send().await;
+        let sent = self
+            .client
+            .post(url)
+            .body(Body::wrap_stream(bytes))
+            .send()
+            .await;
         match sent {
             Ok(response) if response.status().is_success() => Ok(()),
             answered => read_answer::<serde_json::Value>(answered).await.map(drop),
@@ -220,20 +253,31 @@ impl Link for HttpsLink {
 /// # Errors
 /// Why it does not join, as a sentence.
 pub async fn join(host: &str, token: &str, request: String) -> Result<Enrolled, String> {
-    let host = check_hosts(std::slice::from_ref(&host.to_owned()))?.pop().unwrap_or_default();
+    let host = check_hosts(std::slice::from_ref(&host.to_owned()))?
+        .pop()
+        .unwrap_or_default();
     let (_, fingerprint) = token
         .rsplit_once('.')
         .ok_or("the token is not one of 'vfioctl node invite': it has no fingerprint")?;
     let authority = fetch_authority(&host).await?;
-    if crate::node::certificate_fingerprint(&authority)? != fingerprint {
-        return Err(format!("'{host}' is not the cluster that the token is of: its authority has another fingerprint"));
+    if crate::digest::certificate_fingerprint(&authority)? != fingerprint {
+        return Err(format!(
+            "'{host}' is not the cluster that the token is of: its authority has another fingerprint"
+        ));
     }
-    let client = builder(&authority)?.build().map_err(|error| chain(&error))?;
+    let client = builder(&authority)?
+        .build()
+        .map_err(|error| chain(&error))?;
     let enrolment = Enrolment {
         token: token.to_owned(),
         request,
     };
-    let sent = client.post(format!("{host}/v1/runner/enrol")).timeout(ANSWER_TIME).json(&enrolment).send().await;
+    let sent = client
+        .post(format!("{host}/v1/runner/enrol"))
+        .timeout(ANSWER_TIME)
+        .json(&enrolment)
+        .send()
+        .await;
     read_answer(sent).await.map_err(|error| match error {
         LinkError::Refused(problem) => problem.message,
         LinkError::Unreachable(reason) => format!("{host} does not answer: {reason}"),
@@ -250,8 +294,14 @@ async fn fetch_authority(host: &str) -> Result<String, String> {
         .connect_timeout(CONNECT_TIME)
         .build()
         .map_err(|error| chain(&error))?;
-    let sent = client.get(format!("{host}/v1/authority")).timeout(ANSWER_TIME).send().await;
+    let sent = client
+        .get(format!("{host}/v1/authority"))
+        .timeout(ANSWER_TIME)
+        .send()
+        .await;
     let response = sent.map_err(|error| format!("{host} does not answer: {}", chain(&error)))?;
-    let text = read_body(response).await.map_err(|error| error.to_string())?;
+    let text = read_body(response)
+        .await
+        .map_err(|error| error.to_string())?;
     String::from_utf8(text).map_err(|_| format!("'{host}' does not answer like a vfioctl-host"))
 }

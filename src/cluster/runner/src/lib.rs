@@ -9,8 +9,17 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+mod command_line;
+pub mod configuration;
+mod digest;
+pub mod https;
+mod joining;
 pub mod journal;
 mod limits;
 pub mod link;
 mod log;
+pub mod node;
+mod start;
 pub mod world;
+
+pub use start::run;
