@@ -124,8 +124,9 @@ pub struct Order {
     pub gpus: Vec<GpuNumber>,
 }
 
-/// What is wanted of a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What is wanted of a run of a task. What comes later in this list replaces what comes before it, and
+/// never the other way round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Wanted {

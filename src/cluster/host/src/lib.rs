@@ -21,7 +21,7 @@ mod files;
 mod keeping;
 mod keys;
 pub mod limits;
-mod log;
+pub mod log;
 pub mod mirror;
 mod server;
 mod start;

@@ -17,7 +17,7 @@ mod joining;
 pub mod journal;
 mod limits;
 pub mod link;
-mod log;
+pub mod log;
 pub mod node;
 mod start;
 pub mod world;

@@ -23,8 +23,9 @@ pub(crate) const MAX_STATUSES: usize = 500;
 pub(crate) const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// Pause after a journal could not be written: a disk that is full may have room again.
 pub(crate) const WRITE_AGAIN: Duration = Duration::from_secs(5);
-/// Tasks whose end is kept in the journal: a host that was away for long learns of all of them.
-pub(crate) const MAX_KEPT: usize = 5000;
+/// Tasks whose end is kept in the journal, with their logs. A host is told of all of them when the
+/// runner presents itself, and takes 2000 at once.
+pub(crate) const MAX_KEPT: usize = 1500;
 /// Logs that are sent at once.
 pub(crate) const MAX_LOGS: usize = 50;
 /// How long a connection to a host is kept where it is not needed: a heartbeat and a little.

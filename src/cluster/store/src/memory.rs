@@ -47,6 +47,17 @@ impl MemoryStore {
         drop(self.table());
     }
 
+    /// Ends every lease, as the end of a process does where leases live in its memory.
+    pub fn forget_leases(&self) {
+        let mut table = self.table();
+        for lease in table.all_leases() {
+            let writes = table.end(lease);
+            if !writes.is_empty() {
+                table.apply(writes);
+            }
+        }
+    }
+
     /// The last revision.
     pub fn revision(&self) -> Revision {
         self.table().revision()

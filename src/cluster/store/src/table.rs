@@ -222,6 +222,11 @@ impl Table {
         ended.map(|(lease, _)| *lease).collect()
     }
 
+    /// All leases.
+    pub(crate) fn all_leases(&self) -> Vec<Lease> {
+        self.leases.keys().copied().collect()
+    }
+
     /// When the next lease ends.
     pub(crate) fn next_end(&self) -> Option<Instant> {
         self.leases.values().map(|granted| granted.ends).min()

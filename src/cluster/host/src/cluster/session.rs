@@ -48,8 +48,6 @@ impl Cluster {
             return Err(Problem::new(ProblemCode::Exists, message)
                 .hint("give each machine a name of its own: 'vfioctl node invite NAME'"));
         }
-        // What became of its tasks is known before anybody takes the node for one that is there.
-        let stale = self.reconcile(node, register.tasks).await?;
         let lease = self
             .store
             .grant(LEASE)
@@ -75,6 +73,8 @@ impl Cluster {
             let _ = self.store.revoke(lease_of(&before.value)).await;
         }
         self.hear(node, None);
+        // Not before the node is there: until then, another host may take its tasks for lost.
+        let stale = self.reconcile(node, register.tasks).await?;
         let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Ok(Registered {
             session: alive.session,

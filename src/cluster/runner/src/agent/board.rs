@@ -1,6 +1,7 @@
 //! The board: every task of the node, what is wanted of it, and what has to be told of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
@@ -16,6 +17,10 @@ use crate::world::World;
 /// Every task of the node.
 pub(super) struct Board {
     tasks: Mutex<BTreeMap<TaskId, Entry>>,
+    /// Held while orders are taken, and while a task is forgotten: neither undoes the other.
+    coming_and_going: tokio::sync::Mutex<()>,
+    questions: AtomicU64,
+    has_ended: AtomicBool,
     pub(super) world: Arc<dyn World>,
     pub(super) journal: Arc<dyn Journal>,
     pub(super) lease: Arc<Lease>,
@@ -26,6 +31,13 @@ pub(super) struct Board {
     changed: Notify,
 }
 
+/// Whether a run is this runner's, as a host is asked.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) run: Run,
+    number: u64,
+}
+
 /// A task of the node.
 struct Entry {
     saved: Saved,
@@ -33,8 +45,8 @@ struct Entry {
     status: TaskStatus,
     /// Whether that has changed since it was told.
     is_news: bool,
-    /// Whether the host shall be asked for it.
-    is_asked_for: bool,
+    /// That the host shall be asked for it: the number of the question.
+    question: Option<u64>,
     wanted: watch::Sender<Wanted>,
     verdict: watch::Sender<Option<Verdict>>,
     worker: Option<tokio::task::JoinHandle<()>>,
@@ -67,6 +79,9 @@ impl Board {
             .map(|saved| (saved.order.task.clone(), Entry::of(saved, now)));
         Ok(Arc::new(Self {
             tasks: Mutex::new(tasks.collect()),
+            coming_and_going: tokio::sync::Mutex::default(),
+            questions: AtomicU64::new(0),
+            has_ended: AtomicBool::new(false),
             world: Arc::clone(&parts.world),
             journal: Arc::clone(&parts.journal),
             lease: Arc::default(),
@@ -92,8 +107,17 @@ impl Board {
         }
     }
 
+    /// Ends every worker, and lets none begin.
+    pub(super) fn end(&self) {
+        self.has_ended.store(true, Ordering::Relaxed);
+        self.lock().clear();
+    }
+
     fn start_worker(self: &Arc<Self>, id: &TaskId) {
         let mut tasks = self.lock();
+        if self.has_ended.load(Ordering::Relaxed) {
+            return;
+        }
         let Some(entry) = tasks.get_mut(id) else {
             return;
         };
@@ -116,15 +140,18 @@ impl Board {
     /// Takes an order.
     pub(super) async fn take_order(self: &Arc<Self>, order: Order) {
         let id = order.task.clone();
+        let _coming = self.coming_and_going.lock().await;
         {
             let mut tasks = self.lock();
             match tasks.get_mut(&id) {
-                // The same run: only what is wanted of it may be new.
+                // The same run: only what is wanted of it may be new. An answer that comes late may still
+                // want what was wanted before.
                 Some(entry) if entry.saved.order.run == order.run => {
-                    entry.saved.order.wanted = order.wanted;
-                    entry.wanted.send_if_modified(|wanted| {
-                        let is_news = *wanted != order.wanted;
-                        *wanted = order.wanted;
+                    let wanted = order.wanted.max(entry.saved.order.wanted);
+                    entry.saved.order.wanted = wanted;
+                    entry.wanted.send_if_modified(|now| {
+                        let is_news = *now != wanted;
+                        *now = wanted;
                         is_news
                     });
                 }
@@ -146,29 +173,22 @@ impl Board {
         self.start_worker(&id);
     }
 
-    /// The host has given a task to this runner for good.
-    pub(super) fn accepted(&self, run: &Run) {
-        self.give_verdict(run, Verdict::Accepted);
-    }
-
-    /// The host has not.
-    pub(super) fn refused(&self, run: &Run) {
-        self.give_verdict(run, Verdict::Refused);
-    }
-
-    fn give_verdict(&self, run: &Run, verdict: Verdict) {
+    /// A host has answered a question. An answer to an earlier one is of no use: what it allowed may
+    /// have been given back since.
+    pub(super) fn answer(&self, question: &Question, verdict: Verdict) {
         let mut tasks = self.lock();
         let entry = tasks
-            .get_mut(&run.task)
-            .filter(|entry| entry.saved.order.run == run.run);
-        if let Some(entry) = entry.filter(|entry| entry.is_asked_for) {
-            entry.is_asked_for = false;
+            .get_mut(&question.run.task)
+            .filter(|entry| entry.question == Some(question.number));
+        if let Some(entry) = entry {
+            entry.question = None;
             entry.verdict.send_replace(Some(verdict));
         }
     }
 
     /// A run is none of the cluster's any more: nothing of it shall be left.
-    pub(super) fn stale(self: &Arc<Self>, run: &Run) {
+    pub(super) async fn stale(self: &Arc<Self>, run: &Run) {
+        let _coming = self.coming_and_going.lock().await;
         {
             let mut tasks = self.lock();
             let entry = tasks
@@ -185,23 +205,23 @@ impl Board {
     pub(super) fn ask_for(&self, task: &TaskId) {
         if let Some(entry) = self.lock().get_mut(task) {
             entry.verdict.send_replace(None);
-            entry.is_asked_for = true;
+            entry.question = Some(self.questions.fetch_add(1, Ordering::Relaxed));
         }
         self.news.notify_one();
     }
 
-    /// Tasks that the host shall be asked for.
-    pub(super) fn accepts(&self) -> Vec<Run> {
+    /// What a host shall be asked.
+    pub(super) fn questions(&self) -> Vec<Question> {
         let tasks = self.lock();
-        let asked = tasks
-            .values()
-            .filter(|entry| entry.is_asked_for)
-            .take(MAX_STATUSES);
-        let accepts = asked.map(|entry| Run {
-            task: entry.saved.order.task.clone(),
-            run: entry.saved.order.run,
+        let asked = tasks.values().filter_map(|entry| {
+            let run = Run {
+                task: entry.saved.order.task.clone(),
+                run: entry.saved.order.run,
+            };
+            let number = entry.question?;
+            Some(Question { run, number })
         });
-        accepts.collect()
+        asked.take(MAX_STATUSES).collect()
     }
 
     /// Where a task is has changed.
@@ -265,11 +285,22 @@ impl Board {
         }
     }
 
-    /// Nothing is left of a task, and it is forgotten.
-    pub(super) async fn forget(&self, task: &TaskId) -> Result<(), JournalError> {
-        self.journal.forget(task).await?;
-        self.lock().remove(task);
-        Ok(())
+    /// Forgets a task that is over, unless more has been ordered meanwhile.
+    async fn forget(&self, told: &TaskStatus) {
+        let _going = self.coming_and_going.lock().await;
+        let is_left = |entry: &Entry| {
+            let is_being_removed = *entry.wanted.borrow() == Wanted::Remove;
+            let is_removed = told.phase == Phase::Removed;
+            entry.status == *told && entry.next.is_none() && (is_removed || !is_being_removed)
+        };
+        if !self.lock().get(&told.task).is_some_and(is_left) {
+            return;
+        }
+        // Where the disk refuses, it is told once more after the next start, and forgotten then.
+        match self.journal.forget(&told.task).await {
+            Ok(()) => drop(self.lock().remove(&told.task)),
+            Err(error) => crate::log::warning(&format!("task '{}': {error}", told.task)),
+        }
     }
 
     /// That the node looks different now.
@@ -305,13 +336,11 @@ impl Board {
         told
     }
 
-    /// Every task that the host has to know of, when the runner presents itself.
+    /// Every task that there is anything of, when the runner presents itself: the host tells which of
+    /// them are none of the cluster's any more.
     pub(super) fn statuses_for_register(&self) -> Vec<TaskStatus> {
         let mut tasks = self.lock();
-        let untold = tasks
-            .values_mut()
-            .filter(|entry| !matches!(entry.saved.stage, Stage::Over { told: true, .. }));
-        let statuses = untold.map(|entry| {
+        let statuses = tasks.values_mut().map(|entry| {
             entry.is_news = false;
             entry.status.clone()
         });
@@ -320,41 +349,20 @@ impl Board {
 
     /// A host knows these now.
     pub(super) async fn were_told(&self, told: &[TaskStatus]) {
-        for status in told {
-            let is_end = status.phase.is_over();
-            let ended = {
-                let tasks = self.lock();
-                let entry = tasks
-                    .get(&status.task)
-                    .filter(|entry| entry.status == *status);
-                entry.filter(|_| is_end).map(|entry| entry.saved.clone())
-            };
-            match ended {
-                Some(Saved {
-                    stage:
-                        Stage::Over {
-                            phase,
-                            at,
-                            told: false,
-                        },
-                    order,
-                }) => {
-                    if matches!(phase, Phase::Removed | Phase::NotStarted { .. }) {
-                        let _ = self.forget(&order.task).await;
-                        continue;
-                    }
-                    let stage = Stage::Over {
-                        phase,
-                        at,
-                        told: true,
-                    };
-                    // Where it cannot be written down, it is told once more.
-                    let _ = self.save(&order.task, order.run, stage).await;
-                }
-                Some(saved) if status.phase == Phase::Removed => {
-                    let _ = self.forget(&saved.order.task).await;
-                }
-                _ => {}
+        for status in told.iter().filter(|status| status.phase.is_over()) {
+            if matches!(status.phase, Phase::Removed | Phase::NotStarted { .. }) {
+                self.forget(status).await;
+                continue;
+            }
+            let is_as_told = |entry: &Entry| entry.status == *status && entry.is_over();
+            if self.lock().get(&status.task).is_some_and(is_as_told) {
+                let stage = Stage::Over {
+                    phase: status.phase.clone(),
+                    at: status.at,
+                    told: true,
+                };
+                // Where it cannot be written down, it is told once more.
+                let _ = self.save(&status.task, status.run, stage).await;
             }
         }
         self.forget_surplus().await;
@@ -377,18 +385,18 @@ impl Board {
 
     /// Ends that a host knows are kept for their logs, but not without end.
     async fn forget_surplus(&self) {
-        let surplus: BTreeSet<TaskId> = {
+        let surplus: Vec<TaskStatus> = {
             let tasks = self.lock();
-            let told: Vec<&TaskId> = tasks
-                .iter()
-                .filter(|(_, entry)| matches!(entry.saved.stage, Stage::Over { told: true, .. }))
-                .map(|(id, _)| id)
+            let told: Vec<&Entry> = tasks
+                .values()
+                .filter(|entry| matches!(entry.saved.stage, Stage::Over { told: true, .. }))
                 .collect();
             let surplus = told.len().saturating_sub(MAX_KEPT);
-            told.into_iter().take(surplus).cloned().collect()
+            let surplus = told.into_iter().take(surplus);
+            surplus.map(|entry| entry.status.clone()).collect()
         };
-        for task in surplus {
-            let _ = self.forget(&task).await;
+        for status in surplus {
+            self.forget(&status).await;
         }
     }
 }
@@ -424,7 +432,7 @@ impl Entry {
                 at,
             },
             is_news: !told,
-            is_asked_for: false,
+            question: None,
             wanted: watch::Sender::new(saved.order.wanted),
             verdict: watch::Sender::new(None),
             worker: None,

@@ -12,7 +12,7 @@ mod worker;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{RwLock, Semaphore};
 use tokio::time::Instant;
 use vfioctl_api::{LogOrder, NodeReport, Register, Sync, SyncReply, Telemetry};
 
@@ -21,8 +21,9 @@ use crate::limits::{FIRST_RETRY, LONGEST_RETRY, MAX_LOGS, REPORT_BEAT};
 use crate::link::{Link, LinkError};
 use crate::world::World;
 
-use board::Board;
+use board::{Board, Question};
 use lease::Lease;
+use worker::Verdict;
 
 /// Tells what time it is.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + std::marker::Sync>;
@@ -56,8 +57,10 @@ struct Agent {
     session: std::sync::Mutex<Option<Session>>,
     /// The full picture as the host knows it.
     reported: std::sync::Mutex<Option<NodeReport>>,
-    look_again: Notify,
     logs: Arc<Semaphore>,
+    /// Held by every exchange, and alone by a registration: what an exchange brings is on the board
+    /// before the board is told.
+    talking: RwLock<()>,
 }
 
 /// A registration.
@@ -81,13 +84,24 @@ pub async fn run(parts: Parts) -> Result<(), JournalError> {
         lease,
         session: std::sync::Mutex::default(),
         reported: std::sync::Mutex::default(),
-        look_again: Notify::new(),
         logs: Arc::new(Semaphore::new(MAX_LOGS)),
+        talking: RwLock::new(()),
     });
+    let _workers = Workers(Arc::clone(&agent.board));
     agent.board.take_up();
     // All three end together, when this future is dropped.
     tokio::join!(agent.poll(), agent.push(), agent.look());
     Ok(())
+}
+
+/// Ends the workers with the agent: each of them holds the board, so the board would never go by itself.
+#[derive(Debug)]
+struct Workers(Arc<Board>);
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 impl Agent {
@@ -160,7 +174,6 @@ impl Agent {
         loop {
             tokio::select! {
                 biased;
-                () = self.look_again.notified() => {}
                 () = self.board.wait_for_change() => {}
                 () = tokio::time::sleep(REPORT_BEAT) => {}
             }
@@ -189,6 +202,7 @@ impl Agent {
 
     async fn register(&self) -> Result<(), LinkError> {
         let report = self.parts.world.report().await;
+        let _alone = self.talking.write().await;
         let told = self.board.statuses_for_register();
         let register = Register {
             incarnation: self.parts.incarnation.clone(),
@@ -200,10 +214,9 @@ impl Agent {
         self.lease
             .renew(sent, Duration::from_millis(registered.lease_ms));
         self.board.were_told(&told).await;
-        registered
-            .stale
-            .iter()
-            .for_each(|run| self.board.stale(run));
+        for run in &registered.stale {
+            self.board.stale(run).await;
+        }
         *self.reported() = Some(report);
         self.set_session(Some(Session {
             name: registered.session,
@@ -221,11 +234,13 @@ impl Agent {
         report: Option<NodeReport>,
         telemetry: Option<Telemetry>,
     ) -> Result<(), LinkError> {
+        let _talking = self.talking.read().await;
         let statuses = self.board.news();
+        let questions = self.board.questions();
         let sync = Sync {
             session: session.name.clone(),
             seen: session.seen,
-            accepts: self.board.accepts(),
+            accepts: questions.iter().map(|asked| asked.run.clone()).collect(),
             statuses: statuses.clone(),
             report: report.clone().map(Box::new),
             telemetry,
@@ -240,20 +255,24 @@ impl Agent {
         if report.is_some() {
             *self.reported() = report;
         }
-        self.take(session, reply).await;
+        self.take(session, &questions, reply).await;
         Ok(())
     }
 
-    async fn take(&self, session: &Session, reply: SyncReply) {
+    async fn take(&self, session: &Session, questions: &[Question], reply: SyncReply) {
         for order in reply.orders {
             self.board.take_order(order).await;
         }
-        reply
-            .accepted
-            .iter()
-            .for_each(|run| self.board.accepted(run));
-        reply.refused.iter().for_each(|run| self.board.refused(run));
-        reply.stale.iter().for_each(|run| self.board.stale(run));
+        for question in questions {
+            if reply.accepted.contains(&question.run) {
+                self.board.answer(question, Verdict::Accepted);
+            } else if reply.refused.contains(&question.run) {
+                self.board.answer(question, Verdict::Refused);
+            }
+        }
+        for run in &reply.stale {
+            self.board.stale(run).await;
+        }
         for order in reply.logs {
             self.send_log(order);
         }
