@@ -8,10 +8,9 @@
 use std::time::Duration;
 
 use serde_json::json;
-use vfioctl_protocol::base64;
 use vfioctl_tests::guest::{
     AUDIO, GPU, assert_confined, assert_gone, assert_home, console, create, kill_and_time, start,
-    vm, wait_for, wait_for_end,
+    vm, wait_for_end,
 };
 use vfioctl_tests::lab::{BootFile, BootOptions, EDU, GUEST};
 use vfioctl_tests::schema::assert_shape;
@@ -39,14 +38,6 @@ const TESTS: &[Test] = &[
         bound_before,
     ),
     ("helper_without_systemd_does_the_same", without_systemd),
-    (
-        "machine_is_started_again_and_its_card_is_home_in_between",
-        started_again,
-    ),
-    ("start_that_qemu_refuses_leaves_it_stopped", not_started),
-    ("forward_leads_to_the_machine", forward),
-    ("network_stream_is_connected", stream),
-    ("log_is_read_through_the_helper", read_log),
     ("answers_have_the_shape_of_their_schemas", shapes),
 ];
 
@@ -278,141 +269,6 @@ fn without_systemd(lab: &LabWorld) {
     assert_home(lab);
     wait_for_end(lab);
     assert_gone(lab, &before);
-}
-
-/// How often the host's driver has taken the card.
-fn times_bound(lab: &LabWorld) -> u32 {
-    let script = format!("dmesg | grep -c 'Initialized bochs-drm.*{GPU}' || :");
-    lab.root(&script).trim().parse().unwrap()
-}
-
-fn started_again(lab: &LabWorld) {
-    let before = lab.picture();
-    let first = start(lab, "wait");
-    vm(lab, User::Alice, &["start", "guest"]).fails(1, "Running");
-    vm(lab, User::Alice, &["stop", "guest"]).done();
-    assert_home(lab);
-    let started = vm(lab, User::Alice, &["start", "guest"]).done();
-    assert_shape("vm", &started);
-    assert_eq!(started["machine"]["state"], "running", "{started:#}");
-    assert_eq!(started["machine"]["ended"], json!(null), "{started:#}");
-    assert_ne!(started["machine"]["pid"], first);
-    wait_for(lab, "WAITING");
-    assert_eq!(lab.driver(GPU).as_deref(), Some("vfio-pci"));
-    // It is the same machine to a helper that comes later.
-    lab.kill_helper();
-    lab.start_helper();
-    let bound = times_bound(lab);
-    let restarted = vm(lab, User::Alice, &["restart", "guest"]).done();
-    assert_ne!(restarted["machine"]["pid"], started["machine"]["pid"]);
-    assert_eq!(times_bound(lab), bound + 1, "the card was home in between");
-    wait_for(lab, "WAITING");
-    let pid = restarted["machine"]["pid"].as_u64().unwrap();
-    assert_confined(lab, u32::try_from(pid).unwrap());
-    vm(lab, User::Alice, &["restart", "guest", "--force"]).done();
-    wait_for(lab, "WAITING");
-    let stopped = vm(lab, User::Alice, &["stop", "guest"]).done();
-    assert_eq!(stopped["machine"]["ended"], "the guest powered off");
-    assert_home(lab);
-    assert_gone(lab, &before);
-}
-
-fn not_started(lab: &LabWorld) {
-    let before = lab.picture();
-    lab.root("truncate -s 1M /tmp/disk.raw; chown alice /tmp/disk.raw");
-    create(lab, "wait", &["--disk", "/tmp/disk.raw"]).done();
-    wait_for(lab, "WAITING");
-    vm(lab, User::Alice, &["stop", "guest"]).done();
-    let stopped = lab.picture();
-    lab.root("mv /tmp/disk.raw /tmp/away.raw");
-    let answer = vm(lab, User::Alice, &["start", "guest"]);
-    answer.fails(2, "Failed");
-    assert!(answer.message().contains("/tmp/disk.raw"), "{answer}");
-    assert_same(&lab.picture(), &stopped, "after a start that failed");
-    let machine = vm(lab, User::Alice, &["show", "guest"]).done();
-    let ended = machine["machine"]["ended"].as_str().unwrap();
-    assert!(ended.starts_with("it did not start again: "), "{machine:#}");
-    assert!(ended.contains("/tmp/disk.raw"), "{machine:#}");
-    assert_home(lab);
-    lab.root("mv /tmp/away.raw /tmp/disk.raw");
-    vm(lab, User::Alice, &["start", "guest"]).done();
-    wait_for(lab, "WAITING");
-    vm(lab, User::Alice, &["stop", "guest"]).done();
-    assert_gone(lab, &before);
-}
-
-fn forward(lab: &LabWorld) {
-    let network = ["--network", "user", "--forward", "8022:22"];
-    let created = create(lab, "wait", &network).done();
-    assert_shape("vm", &created);
-    // QEMU takes connections for the guest, as its user, and of this host alone.
-    let port = "0100007F:1F56 00000000:0000 0A";
-    let script = format!("awk '/{port}/ {{ print $8 }}' /proc/net/tcp");
-    assert_eq!(lab.root(&script), "1001\n");
-    assert_eq!(
-        lab.root("exec 3<>/dev/tcp/127.0.0.1/8022 && echo in"),
-        "in\n"
-    );
-    vm(lab, User::Alice, &["restart", "guest", "--force"]).done();
-    assert_eq!(lab.root(&script), "1001\n", "after a restart");
-    vm(lab, User::Alice, &["stop", "guest", "--force"]).done();
-    assert_eq!(lab.root(&script), "");
-}
-
-/// A network process of alice's, which she has started before.
-fn stream(lab: &LabWorld) {
-    const SOCKET: &str = "/tmp/net,work.sock";
-    let listening = lab.run_as(
-        User::Alice,
-        &format!(
-            "cd /tmp; (umask 077; exec socat -u UNIX-LISTEN:net.sock,fork /dev/null) \
-                </dev/null >/dev/null 2>&1 &
-            until [ -S /tmp/net.sock ]; do sleep .1; done; mv /tmp/net.sock '{SOCKET}'"
-        ),
-    );
-    assert_eq!(listening.rc, 0, "{}", listening.text);
-    let network = format!("stream={SOCKET}");
-    let created = create(lab, "wait", &["--network", &network]).done();
-    assert_shape("vm", &created);
-    assert_eq!(created["machine"]["spec"]["socket"], SOCKET);
-    let pid = created["machine"]["pid"].as_u64().unwrap();
-    // Connected: the other end is QEMU's.
-    let connected = lab.root(&format!(
-        "for i in $(seq 50); do
-            socat=$(pgrep -u alice -P $(pgrep -o -u alice -x socat) -x socat) && break; sleep .2
-        done
-        ls -l /proc/$socat/fd | grep -c socket: ; kill -0 {pid} && echo alive"
-    ));
-    assert!(
-        connected.ends_with("alive\n") && !connected.starts_with('0'),
-        "{connected}"
-    );
-    vm(lab, User::Alice, &["stop", "guest", "--force"]).done();
-}
-
-fn read_log(lab: &LabWorld) {
-    start(lab, "wait");
-    let read = |user, of: &str| {
-        let parameters = json!({"name": "guest", "of": of, "offset": 0});
-        lab.call(user, "io.vfioctl.Machine.ReadLog", &parameters)
-    };
-    let reply = read(User::Alice, "console");
-    let data = reply["parameters"]["data"].as_str().unwrap();
-    let text = String::from_utf8(base64::decode(data).unwrap()).unwrap();
-    assert!(text.contains("WAITING"), "{text}");
-    assert_eq!(reply["parameters"]["end"], true, "{reply:#}");
-    assert_eq!(read(User::Alice, "qemu")["error"], json!(null));
-    let strange = read(User::Bob, "console");
-    assert_eq!(strange["error"], "io.vfioctl.Machine.NoSuchMachine");
-    // The folder is alice's, and what she puts there is not followed.
-    let linked = lab.run_as(
-        User::Alice,
-        "cd /run/vfioctl/machines/1001/guest/io && rm console.log && ln -s /etc/shadow console.log",
-    );
-    assert_eq!(linked.rc, 0, "{}", linked.text);
-    let reply = read(User::Alice, "console");
-    assert_eq!(reply["parameters"]["reason"], "NoLog", "{reply:#}");
-    vm(lab, User::Alice, &["stop", "guest", "--force"]).done();
 }
 
 fn shapes(lab: &LabWorld) {

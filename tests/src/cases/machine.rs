@@ -1,5 +1,5 @@
 //! Machines, as far as one can tell without QEMU: started again in vain, their logs, their command
-//! lines. What runs, runs in the lab (`suites/machines.rs`).
+//! lines. What runs, runs in the lab (`suites/machines.rs`, `restarts.rs`, `connections.rs`).
 
 use std::os::unix::fs::{chown, symlink};
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use super::{AUDIO, Case, GPU, both, fake_only};
 use crate::fake::Fault;
 use crate::world::{FakeWorld, User, World, assert_same};
 
-const REASON: &str = "there machines run: suites/machines.rs";
+const REASON: &str = "there machines run: suites/restarts.rs";
 
 pub(super) const CASES: &[Case] = &[
     fake_only("start_that_fails_leaves_a_stopped_machine", REASON, fails),
@@ -46,6 +46,8 @@ fn stopped(world: &dyn World) -> &FakeWorld {
     fake.machine()
         .write("state/machines/1001-guest.json", record.to_string());
     world.start_helper();
+    // A helper that has just started still writes the records of machines that it found.
+    assert_eq!(shown(world)["state"], "stopped");
     fake
 }
 
