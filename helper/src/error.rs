@@ -61,6 +61,18 @@ impl MethodError {
         }
     }
 
+    /// What stands in the way, or what came of it, for people.
+    pub(crate) fn message(&self) -> String {
+        match self {
+            Self::Refused { message, .. } | Self::Failed { message, .. } => message.clone(),
+            Self::InvalidParameter(error) => error.to_string(),
+            Self::NoSuchMachine(name) => format!("there is no machine '{name}'"),
+            Self::MachineExists(name) => format!("there is a machine '{name}'"),
+            Self::NoSuchContainer(name) => format!("there is no claim for a container '{name}'"),
+            Self::ContainerExists(name) => format!("there is a claim for a container '{name}'"),
+        }
+    }
+
     /// The outcome as one word, for the audit line.
     pub(crate) fn outcome(&self) -> &str {
         match self {

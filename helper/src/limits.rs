@@ -61,6 +61,9 @@ pub(crate) const MAX_PINS_A_USER: usize = 64;
 pub(crate) const MAX_STATE_BYTES: u64 = 16 << 20;
 /// How long systemd may take to start a unit's process.
 pub(crate) const UNIT_START_TIME: Duration = Duration::from_secs(30);
+/// How long a unit of the same name may take to go away: systemd forgets it once it has seen the end
+/// of its last process, and removed its cgroup.
+pub(crate) const UNIT_GONE_TIME: Duration = Duration::from_secs(10);
 /// Longest D-Bus message that is taken from systemd; the specification allows 128 MiB.
 pub(crate) const MAX_DBUS_BYTES: usize = 1 << 20;
 /// How long one QMP command may take. QEMU answers from its main loop, which a device under
@@ -80,5 +83,7 @@ pub(crate) const HOME_TIME: Duration = Duration::from_secs(120);
 pub(crate) const MAX_CONSOLE_BYTES: u64 = 8 << 20;
 /// How often that log is looked at: an emulated serial port writes a few MiB in this time.
 pub(crate) const CONSOLE_INTERVAL: Duration = Duration::from_secs(5);
+/// How much of a machine's log is read for one call; as base64 a reply is below 90 KiB.
+pub(crate) const LOG_CHUNK_BYTES: u64 = 64 << 10;
 /// How much of QEMU's own log is quoted when it fails to start.
 pub(crate) const LOG_TAIL_BYTES: usize = 2000;

@@ -10,12 +10,14 @@ mod list_claims;
 mod list_machines;
 mod notice;
 mod plan_machine;
+mod read_log;
 mod recover;
 mod release;
 mod release_containers;
 mod remove_machine;
 mod reply;
 mod session;
+mod start_machine;
 mod stop_machine;
 
 use std::sync::Arc;

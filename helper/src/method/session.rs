@@ -7,7 +7,7 @@ use vfioctl_protocol::{LEVEL, acs, container, device, inventory, machine};
 use super::reply::reply_error;
 use super::{
     acs as method, bind, container as claims, create_machine, describe, list_claims, list_machines,
-    notice, plan_machine, recover, release, remove_machine, stop_machine,
+    notice, plan_machine, read_log, recover, release, remove_machine, start_machine, stop_machine,
 };
 use crate::helper::Helper;
 use crate::peer::Peer;
@@ -276,6 +276,34 @@ impl machine::VarlinkInterface for Session {
         call.set_continues(false);
         match created {
             Ok(info) => call.reply(None, Some(info)),
+            Err(error) => reply_error(call, MACHINE, error),
+        }
+    }
+
+    fn start(&self, call: &mut dyn machine::Call_Start, name: String) -> varlink::Result<()> {
+        let more = call.wants_more();
+        call.set_continues(more);
+        let started = start_machine::start_machine(self, &name, &mut |text| {
+            if more {
+                let _ = call.reply(Some(text.to_owned()), None);
+            }
+        });
+        call.set_continues(false);
+        match started {
+            Ok(info) => call.reply(None, Some(info)),
+            Err(error) => reply_error(call, MACHINE, error),
+        }
+    }
+
+    fn read_log(
+        &self,
+        call: &mut dyn machine::Call_ReadLog,
+        name: String,
+        of: machine::ReadLog_Args_of,
+        offset: i64,
+    ) -> varlink::Result<()> {
+        match read_log::read_log(self, &name, &of, offset) {
+            Ok(reply) => call.reply_struct(reply.into()),
             Err(error) => reply_error(call, MACHINE, error),
         }
     }

@@ -57,7 +57,7 @@ pub(crate) fn plan_pins(helper: &Helper) -> Vec<Recovered> {
                 Look::Away(because) => Err(because),
                 Look::Ready(own) => plan_again(helper, pin, own.as_ref())
                     .map(|plan| plan.steps)
-                    .map_err(because_of),
+                    .map_err(|error| error.message()),
             };
             Some(describe(helper, pin, planned, true))
         })
@@ -105,7 +105,7 @@ fn look(helper: &Helper, pin: &Pin) -> Look {
     }
     let snapshot = match look_at(helper, &pin.originals) {
         Ok(snapshot) => snapshot,
-        Err(error) => return Look::Away(because_of(error)),
+        Err(error) => return Look::Away(error.message()),
     };
     if let Some(mismatch) = pin.find_mismatch(&snapshot) {
         return Look::Away(match mismatch {
@@ -118,7 +118,7 @@ fn look(helper: &Helper, pin: &Pin) -> Look {
     for original in &pin.originals {
         let address = original.address;
         if let Err(refusal) = refuse_claimed(&others, address, address) {
-            return Look::Away(because_of(refused(helper, refusal)));
+            return Look::Away(refused(helper, refusal).message());
         }
     }
     let is_current = own.as_ref().is_some_and(|own| {
@@ -167,7 +167,7 @@ fn plan_again(helper: &Helper, pin: &Pin, own: Option<&Claim>) -> Result<BindPla
 fn bind_again(helper: &Helper, pin: &Pin, own: Option<&Claim>) -> Result<Vec<Step>, NotKept> {
     let because = |error: MethodError| match error {
         MethodError::Refused { reason, .. } if reason == "Busy" => NotKept::Later,
-        error => NotKept::Because(because_of(error)),
+        error => NotKept::Because(error.message()),
     };
     let owner = Owner::person(pin.uid);
     let groups = groups_with(helper, pin).map_err(because)?;
@@ -252,13 +252,6 @@ fn names(pin: &Pin) -> String {
         .map(|o| o.address.to_string())
         .collect();
     names.join(" ")
-}
-
-fn because_of(error: MethodError) -> String {
-    match error {
-        MethodError::Refused { message, .. } | MethodError::Failed { message, .. } => message,
-        other => other.outcome().to_owned(),
-    }
 }
 
 fn describe(

@@ -3,9 +3,10 @@
 //! The interfaces stand in `interfaces/*.varlink`, one file each, every field with its meaning;
 //! [`inventory`], [`device`], [`container`], [`acs`] and [`machine`] are made from them when this crate
 //! is built. [`wire`] turns core's types into theirs and back. [`shape`] refuses requests with parameters that no
-//! interface names. [`Client`] is the caller's side, with a limit on every wait.
+//! interface names. [`base64`] carries bytes. [`Client`] is the caller's side, with a limit on every wait.
 #![forbid(unsafe_code)]
 
+pub mod base64;
 mod client;
 pub mod shape;
 pub mod wire;

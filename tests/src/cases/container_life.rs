@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::container::{CARD, MATE, assert_claimed, assert_ended, assert_refused, claim, end};
 use super::lab_crash::{START, STRACE};
+use super::pin::restart;
 use super::{AUDIO, Case, GPU, both, fake_only, lab_only};
 use crate::fake::Fault;
 use crate::world::{LabWorld, User, World, assert_same, call_script};
@@ -241,14 +242,8 @@ fn pinned(world: &dyn World) {
         .vfioctl(User::Alice, &["bind", "--persist", CARD])
         .done();
     fake.kill_helper();
-    fake.machine().write(BOOT_ID, NEXT_BOOT);
-    for address in [CARD, MATE] {
-        fake.kernel().unbind("vfio-pci", address).unwrap();
-        fake.kernel().set_override(address, "").unwrap();
-        fake.kernel().bind("bochs-drm", address).unwrap();
-    }
     fake.machine().open_by(4711, "Xorg", "/dev/dri/card2");
-    fake.start_helper();
+    restart(fake, &[(CARD, "bochs-drm"), (MATE, "bochs-drm")]);
     assert_eq!(world.vfioctl(User::Alice, &["recover"]).status, 1);
     assert_claimed(&claim(world, User::Alice, "c", &[CARD, MATE]), false);
     fake.machine().end(4711);

@@ -9,6 +9,7 @@ mod container_life;
 mod crash;
 mod fault;
 mod lab_crash;
+mod machine;
 mod pin;
 mod refuse;
 mod shape;
@@ -63,6 +64,7 @@ pub fn trials() -> Vec<Trial> {
         crash::CASES,
         pin::CASES,
         lab_crash::CASES,
+        machine::CASES,
         shape::CASES,
     ];
     let cases: Vec<Case> = files.concat();

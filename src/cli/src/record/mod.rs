@@ -30,7 +30,7 @@ pub(crate) use group::{
     ViabilityKind,
 };
 #[cfg(test)]
-pub(crate) use machine::{DiskRecord, UefiRecord};
+pub(crate) use machine::{DiskRecord, ForwardRecord, UefiRecord};
 pub(crate) use machine::{
     MachinePlanRecord, MachineRecord, MachinesRecord, RemovedRecord, SpecRecord, VmRecord,
 };

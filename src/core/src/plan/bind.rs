@@ -231,24 +231,32 @@ pub fn refuse_claimed<'a>(
     asked: PciAddress,
     member: PciAddress,
 ) -> Result<(), Refusal> {
-    let mut holders = claims.into_iter().filter(|claim| claim.holds(member));
-    let Some(first) = holders.next() else {
+    let Some((owner, others)) = find_holders(claims, member) else {
         return Ok(());
     };
-    let owner = first.owner.clone();
-    // Who has a device whole has it alone, so the others are containers where the first one is.
     Err(match &owner.purpose {
         Purpose::Container(_) => Refusal::InContainer {
             asked,
             member,
             owner,
-            others: holders.count(),
+            others,
         },
         Purpose::Person | Purpose::Machine(_) => Refusal::Claimed {
             address: member,
             owner,
         },
     })
+}
+
+/// The first one who has a function, and how many more there are. Who has it whole has it alone, so
+/// the others are containers where the first one is.
+pub(super) fn find_holders<'a>(
+    claims: impl IntoIterator<Item = &'a Claim>,
+    address: PciAddress,
+) -> Option<(Owner, usize)> {
+    let mut holders = claims.into_iter().filter(|claim| claim.holds(address));
+    let first = holders.next()?;
+    Some((first.owner.clone(), holders.count()))
 }
 
 /// All overrides first: from then on no native driver can take a function that is let go.

@@ -3,13 +3,12 @@
 //! Nothing is done to them. What is decided is who may have them at the same time: any number of
 //! containers, or one, and nobody else.
 
-use crate::Snapshot;
 use crate::claim::{Claim, Original, Purpose};
 use crate::pci::{DriverName, PciAddress, PciFunction};
+use crate::{Answer, Snapshot};
 
-use super::bind::is_bridge;
-use super::{Refusal, refuse_claimed};
-use crate::Answer;
+use super::Refusal;
+use super::bind::{find_holders, is_bridge};
 
 /// Plans to let a container use functions: all of them or none.
 ///
@@ -54,11 +53,9 @@ fn refuse_others<'a>(
     address: PciAddress,
     is_exclusive: bool,
 ) -> Result<(), Refusal> {
-    let mut holders = claims.into_iter().filter(|claim| claim.holds(address));
-    let Some(first) = holders.next() else {
+    let Some((owner, others)) = find_holders(claims, address) else {
         return Ok(());
     };
-    let owner = first.owner.clone();
     match &owner.purpose {
         Purpose::Container(container) if container.exclusive => {
             Err(Refusal::Exclusive { address, owner })
@@ -66,10 +63,10 @@ fn refuse_others<'a>(
         Purpose::Container(_) if is_exclusive => Err(Refusal::Shared {
             address,
             owner,
-            others: holders.count(),
+            others,
         }),
         Purpose::Container(_) => Ok(()),
-        Purpose::Person | Purpose::Machine(_) => refuse_claimed([first], address, address),
+        Purpose::Person | Purpose::Machine(_) => Err(Refusal::Claimed { address, owner }),
     }
 }
 

@@ -3,6 +3,7 @@
 mod bind;
 mod container;
 mod refusal;
+mod refusal_words;
 mod regroup;
 mod regroup_steps;
 #[cfg(test)]
