@@ -6,6 +6,7 @@
 //! runs, [`truth`] knows what really happens on every node, and whatever must never be is an end of it.
 //! After the last fault there is quiet, and then everything must have come together: what hosts say is
 //! what is.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on shall end")]
 
 mod chance;
 mod client;

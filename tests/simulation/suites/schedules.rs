@@ -24,8 +24,7 @@ fn main() {
     let arguments = Arguments::from_args();
     // One that is looked at by itself tells its story.
     if std::env::var_os("VFIOCTL_SIMULATION_SEED").is_none() {
-        vfioctl_host::log::keep_quiet();
-        vfioctl_runner::log::keep_quiet();
+        vfioctl_service::log::keep_quiet();
     }
     let number = |name: &str| {
         std::env::var(name)

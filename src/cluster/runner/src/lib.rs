@@ -17,9 +17,9 @@ mod joining;
 pub mod journal;
 mod limits;
 pub mod link;
-pub mod log;
 pub mod node;
 mod start;
 pub mod world;
 
 pub use start::run;
+use vfioctl_service::log;

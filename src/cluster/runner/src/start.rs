@@ -41,6 +41,13 @@ pub fn run() -> ExitCode {
 }
 
 fn try_run(line: CommandLine) -> Result<(), String> {
+    if let Verb::Join(_) = line.verb {
+        // Before there are threads.
+        let data = Configuration::read(&line.config)
+            .map_err(|error| error.to_string())?
+            .data;
+        vfioctl_service::become_owner(&data).map_err(|error| error.to_string())?;
+    }
     // Two programs of one address space would otherwise disagree about who encrypts.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -96,11 +103,13 @@ async fn serve(configuration: Configuration) -> Result<(), String> {
         clock: system_clock(),
         incarnation: incarnation(),
     };
+    let mut told = vfioctl_service::until_told()
+        .map_err(|error| format!("cannot wait for signals: {error}"))?;
     // Without systemd there is nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tokio::select! {
         ended = agent::run(parts) => ended.map_err(|error| error.to_string()),
-        told = until_told() => told,
+        _ = told.wait_for(|told| *told) => Ok(()),
     }
 }
 
@@ -190,17 +199,4 @@ fn incarnation() -> String {
     crate::digest::hex_digest(
         format!("{bytes:?} {} {}", std::process::id(), system_clock()()).as_bytes(),
     )
-}
-
-async fn until_told() -> Result<(), String> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let failed = |error| format!("cannot wait for signals: {error}");
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-    Ok(())
 }

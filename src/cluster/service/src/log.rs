@@ -5,23 +5,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 static IS_QUIET: AtomicBool = AtomicBool::new(false);
 
-/// Says nothing from now on: for simulations, whose thousands of hosts have much to say.
+/// Says nothing from now on: for simulations, whose thousands of hosts and runners have much to say.
 pub fn keep_quiet() {
     IS_QUIET.store(true, Ordering::Relaxed);
 }
 
 /// A change of state that an administrator wants to know of.
-pub(crate) fn info(text: &str) {
+pub fn info(text: &str) {
     line(6, text);
 }
 
 /// Something odd that is passed over.
-pub(crate) fn warning(text: &str) {
+pub fn warning(text: &str) {
     line(4, text);
 }
 
 /// An action that did not happen.
-pub(crate) fn error(text: &str) {
+pub fn error(text: &str) {
     line(3, text);
 }
 
@@ -35,6 +35,6 @@ fn line(level: u8, text: &str) {
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect();
-    // A log that cannot be written must not stop the host.
+    // A log that cannot be written must not stop the program.
     let _ = writeln!(std::io::stderr().lock(), "<{level}>{text}");
 }
