@@ -7,6 +7,7 @@ use std::process::Command;
 
 use super::error::{Error, Result, Wrap};
 use super::image::{Image, Kernel};
+use super::network;
 
 /// `iommu=pt` is what people with graphics cards use: translation for passthrough alone. Without
 /// `panic=-1` a machine that cannot find its root would stand until its time is over, and without
@@ -103,6 +104,7 @@ pub(crate) fn command_line(
             quote_option(&folder.join("qmp"))
         ),
     );
+    push("-netdev", network::netdev(folder));
     for name in ["command", "terminal"] {
         let socket = quote_option(&folder.join(name));
         push(
@@ -135,7 +137,7 @@ fn read_device_tree(image: &Image) -> Result<Vec<String>> {
 }
 
 /// QEMU takes a doubled comma for a comma that does not end an option.
-fn quote_option(path: &Path) -> String {
+pub(crate) fn quote_option(path: &Path) -> String {
     path.display().to_string().replace(',', ",,")
 }
 
