@@ -8,7 +8,7 @@
 //! Nothing here skips: a lab that does not start is an error.
 
 mod agent;
-mod error;
+pub(crate) mod error;
 pub(crate) mod folder;
 mod image;
 mod machine;
