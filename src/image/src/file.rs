@@ -39,7 +39,11 @@ pub(crate) fn open_regular(path: &Path) -> Result<File, Error> {
     let at = |error| Error::file(format!("cannot read '{}'", path.display()), error);
     let mut options = OpenOptions::new();
     let flags = OFlags::NONBLOCK.bits().cast_signed();
-    let file = options.read(true).custom_flags(flags).open(path).map_err(at)?;
+    let file = options
+        .read(true)
+        .custom_flags(flags)
+        .open(path)
+        .map_err(at)?;
     match file.metadata().map_err(at)?.is_file() {
         true => Ok(file),
         false => Err(at(io::Error::other("it is no regular file"))),
@@ -183,7 +187,10 @@ mod tests {
     fn a_file_is_written_whole_with_its_mode() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
-        let access = Access { group: None, mode: 0o640 };
+        let access = Access {
+            group: None,
+            mode: 0o640,
+        };
         for text in ["one, longer", "two"] {
             write_whole(&path, text.as_bytes(), access).unwrap();
             assert_eq!(fs::read_to_string(&path).unwrap(), text);

@@ -38,7 +38,9 @@ pub(crate) fn find_format(head: &[u8], file_bytes: u64) -> Result<Format, String
         return find_qcow2(head);
     }
     if let Some(name) = foreign_name(head) {
-        return Err(format!("it is {name}, and only qcow2 and raw disks are taken"));
+        return Err(format!(
+            "it is {name}, and only qcow2 and raw disks are taken"
+        ));
     }
     // "Boot signature" of the UEFI specification, section 5.2: disks with a GPT have it too.
     if head.get(510..512) != Some(&[0x55, 0xaa]) {
@@ -48,7 +50,9 @@ pub(crate) fn find_format(head: &[u8], file_bytes: u64) -> Result<Format, String
     }
     match file_bytes {
         0..=MAX_DISK_BYTES if file_bytes.is_multiple_of(512) => Ok(Format::Raw),
-        0..=MAX_DISK_BYTES => Err(format!("its size, {file_bytes} bytes, is not whole sectors")),
+        0..=MAX_DISK_BYTES => Err(format!(
+            "its size, {file_bytes} bytes, is not whole sectors"
+        )),
         _ => Err(too_large(file_bytes)),
     }
 }
@@ -82,7 +86,9 @@ fn find_qcow2(head: &[u8]) -> Result<Format, String> {
     let broken = || "its qcow2 header is cut short".to_owned();
     let version = number32(head, 4).ok_or_else(broken)?;
     if !(2..=3).contains(&version) {
-        return Err(format!("it has version {version} of qcow, and only 2 and 3 are taken"));
+        return Err(format!(
+            "it has version {version} of qcow, and only 2 and 3 are taken"
+        ));
     }
     let backing_offset = number64(head, 8).ok_or_else(broken)?;
     let backing_length = number32(head, 16).ok_or_else(broken)?;
@@ -118,7 +124,9 @@ fn check_features(features: u64) -> Result<(), String> {
     }
     match features & !(FEATURE_COMPRESSION | FEATURE_EXTENDED_L2) {
         0 => Ok(()),
-        unknown => Err(format!("it needs features that are not known: {unknown:#x}")),
+        unknown => Err(format!(
+            "it needs features that are not known: {unknown:#x}"
+        )),
     }
 }
 
@@ -184,7 +192,9 @@ mod tests {
 
     #[test]
     fn an_ordinary_header_tells_its_size() {
-        let expected = Ok(Format::Qcow2 { disk_bytes: 8 << 30 });
+        let expected = Ok(Format::Qcow2 {
+            disk_bytes: 8 << 30,
+        });
         assert_eq!(find_format(&qcow2(&[]), 196_616), expected);
         let zstd = qcow2(&[(72, &FEATURE_COMPRESSION.to_be_bytes())]);
         assert_eq!(find_format(&zstd, 196_616), expected);
@@ -195,8 +205,11 @@ mod tests {
 
     #[test]
     fn headers_that_name_other_files_are_refused() {
-        let backing = qcow2(&[(8, &112_u64.to_be_bytes()), (16, &11_u32.to_be_bytes()),
-            (112, b"/etc/shadow")]);
+        let backing = qcow2(&[
+            (8, &112_u64.to_be_bytes()),
+            (16, &11_u32.to_be_bytes()),
+            (112, b"/etc/shadow"),
+        ]);
         assert!(refused(&backing).contains("backing file"));
         assert_eq!(backing_name(&backing), Ok(Some("/etc/shadow".to_owned())));
         let length_only = qcow2(&[(16, &11_u32.to_be_bytes())]);
@@ -241,11 +254,22 @@ mod tests {
         assert!(refused(&sector).contains("no boot signature"));
         sector[510..].copy_from_slice(&[0x55, 0xaa]);
         assert_eq!(find_format(&sector, 1 << 20), Ok(Format::Raw));
-        assert!(find_format(&sector, 1000).unwrap_err().contains("whole sectors"));
-        assert!(find_format(&sector, u64::MAX).unwrap_err().contains("at most"));
+        assert!(
+            find_format(&sector, 1000)
+                .unwrap_err()
+                .contains("whole sectors")
+        );
+        assert!(
+            find_format(&sector, u64::MAX)
+                .unwrap_err()
+                .contains("at most")
+        );
         assert!(find_format(b"", 0).is_err());
-        for (bytes, word) in [(&b"KDMV"[..], "VMDK"), (b"\xfd7zXZ\0", "xz"), (b"LUKS\xba\xbe", "LUKS")]
-        {
+        for (bytes, word) in [
+            (&b"KDMV"[..], "VMDK"),
+            (b"\xfd7zXZ\0", "xz"),
+            (b"LUKS\xba\xbe", "LUKS"),
+        ] {
             sector[..bytes.len()].copy_from_slice(bytes);
             assert!(refused(&sector).contains(word), "{word}");
         }

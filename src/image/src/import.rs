@@ -39,7 +39,10 @@ impl Import {
         let format = read_format(&open_regular(&self.file)?, &self.file)?;
         let file = self.file.display();
         let disk = library.disk_path(&self.name);
-        let mut steps = vec![format!("copy '{file}' into '{}'", library.folder().display())];
+        let mut steps = vec![format!(
+            "copy '{file}' into '{}'",
+            library.folder().display()
+        )];
         steps.extend(match format {
             Format::Raw => Some("convert it to qcow2".to_owned()),
             Format::Qcow2 { .. } => None,
@@ -88,8 +91,13 @@ impl Import {
 fn convert(copy: &Path, work: &WorkFolder, tell: &mut dyn FnMut(&str)) -> Result<PathBuf, Error> {
     tell("converting it to qcow2");
     let disk = work.join("disk");
-    let call = QEMU_IMG.call().arguments(["convert", "-f", "raw", "-O", "qcow2"]);
-    call.argument(copy).argument(&disk).limit(LONG_PROGRAM).run()?;
+    let call = QEMU_IMG
+        .call()
+        .arguments(["convert", "-f", "raw", "-O", "qcow2"]);
+    call.argument(copy)
+        .argument(&disk)
+        .limit(LONG_PROGRAM)
+        .run()?;
     Ok(disk)
 }
 
@@ -116,7 +124,10 @@ fn file_name(path: &Path) -> String {
 pub fn name_for(file: &Path) -> Result<ImageName, Error> {
     let name = ImageName::suggested_by(&file_name(file));
     name.ok_or_else(|| {
-        let what = format!("the name of '{}' gives no name for an image", file.display());
+        let what = format!(
+            "the name of '{}' gives no name for an image",
+            file.display()
+        );
         Error::new(ErrorKind::Refused, what).with_hint("give one with --name")
     })
 }

@@ -9,6 +9,7 @@
 //! something fails, or when this process is killed, is removed.
 #![forbid(unsafe_code)]
 
+mod debian;
 mod error;
 mod file;
 mod header;
@@ -25,6 +26,7 @@ mod size;
 mod verification;
 mod work;
 
+pub use debian::{InvalidPackageName, PackageName, Recipe, Suite, Variant};
 pub use error::{Error, ErrorKind};
 pub use import::{Import, name_for};
 pub use library::{Image, Library, Listing};
@@ -33,6 +35,7 @@ pub use overlay::Overlay;
 pub use record::{Firmware, Origin, Record};
 pub use seed::{
     AuthorizedKey, AuthorizedKeys, HostKey, HostName, InstanceId, InvalidHostKey, InvalidIdentity,
-    InvalidKey, InvalidNvidiaVersion, MacAddress, Network, NvidiaVersion, Seed, SeedFiles, UserName,
+    InvalidKey, InvalidNvidiaVersion, MacAddress, Network, NvidiaVersion, Seed, SeedFiles,
+    UserName,
 };
 pub use size::{DiskSize, InvalidDiskSize};

@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind};
 use crate::file::{Access, folder_of, move_new, open_regular, sync_folder, write_whole};
 use crate::limits::{LOCK, LOCK_PAUSE, MAX_IMAGES, MAX_RECORD_BYTES};
 use crate::name::ImageName;
-use crate::record::{Description, Measured, Record};
+use crate::record::{Description, Record};
 use crate::verification::measure;
 
 const LOCK_FILE: &str = ".lock";
@@ -72,8 +72,11 @@ impl Library {
     /// Where the folder cannot be read.
     pub fn list(&self) -> Result<Listing, Error> {
         let at = |error: io::Error| {
-            Error::file(format!("cannot read the folder '{}'", self.folder.display()), error)
-                .with_hint("run it as a user who may read the folder, or with sudo")
+            Error::file(
+                format!("cannot read the folder '{}'", self.folder.display()),
+                error,
+            )
+            .with_hint("run it as a user who may read the folder, or with sudo")
         };
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
@@ -83,7 +86,9 @@ impl Library {
         let mut names = Vec::new();
         for entry in entries {
             let file_name = entry.map_err(at)?.file_name();
-            let stem = file_name.to_str().and_then(|name| name.strip_suffix(".json"));
+            let stem = file_name
+                .to_str()
+                .and_then(|name| name.strip_suffix(".json"));
             names.extend(stem.and_then(|stem| stem.parse::<ImageName>().ok()));
         }
         names.sort();
@@ -122,7 +127,10 @@ impl Library {
                 return Err(Error::new(ErrorKind::NotFound, what).with_hint(hint));
             }
             Err(error) => {
-                return Err(Error::file(format!("cannot look at '{}'", path.display()), error));
+                return Err(Error::file(
+                    format!("cannot look at '{}'", path.display()),
+                    error,
+                ));
             }
         };
         let mut bytes = Vec::new();
@@ -170,8 +178,11 @@ impl Library {
     /// Where it cannot be made, or everybody may write to it.
     pub(crate) fn prepare(&self) -> Result<(), Error> {
         let at = |error: io::Error| {
-            Error::file(format!("cannot make the folder '{}'", self.folder.display()), error)
-                .with_hint("run it with sudo, or name another folder with --images")
+            Error::file(
+                format!("cannot make the folder '{}'", self.folder.display()),
+                error,
+            )
+            .with_hint("run it with sudo, or name another folder with --images")
         };
         fs::create_dir_all(folder_of(&self.folder)).map_err(at)?;
         match fs::DirBuilder::new().mode(0o750).create(&self.folder) {
@@ -209,7 +220,9 @@ impl Library {
         let read = measure(disk)?;
         let access = self.access()?;
         let at = |error| Error::file(format!("cannot write '{}'", disk.display()), error);
-        File::open(disk).and_then(|file| access.give(&file)).map_err(at)?;
+        File::open(disk)
+            .and_then(|file| access.give(&file))
+            .map_err(at)?;
         let record = Record::new(name, said, read, now());
         let bytes = record.to_bytes().map_err(|error| at(error.into()))?;
         let _lock = self.lock(FlockOperation::NonBlockingLockExclusive)?;
@@ -284,15 +297,6 @@ impl Library {
                 Err(errno) => return Err(at(errno.into())),
             }
         }
-    }
-
-    /// Whether this user may put images there, as far as that can be told without trying.
-    pub(crate) fn is_writable(&self) -> bool {
-        let mut folders = self.folder.ancestors();
-        let there = folders.find(|folder| folder.exists());
-        there.is_some_and(|folder| {
-            rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
-        })
     }
 
     pub(crate) fn disk_path(&self, name: &ImageName) -> PathBuf {

@@ -83,8 +83,8 @@ mod tests {
     fn names_that_could_leave_their_folder_or_hide_are_refused() {
         let long = "x".repeat(ImageName::MAX_LEN + 1);
         for text in [
-            "", ".", "..", ".a", "a.", "a..b", "-a", "a-", "a.-b", "a-.b", "A", "a/b", "a b", "a\n",
-            "ä", "a\0", "*", &long,
+            "", ".", "..", ".a", "a.", "a..b", "-a", "a-", "a.-b", "a-.b", "A", "a/b", "a b",
+            "a\n", "ä", "a\0", "*", &long,
         ] {
             assert_eq!(text.parse::<ImageName>(), Err(InvalidImageName), "{text:?}");
         }
@@ -95,8 +95,7 @@ mod tests {
 
     #[test]
     fn a_file_suggests_a_name_where_it_can() {
-        let suggested =
-            |text| ImageName::suggested_by(text).map(|name| name.as_str().to_owned());
+        let suggested = |text| ImageName::suggested_by(text).map(|name| name.as_str().to_owned());
         assert_eq!(suggested("Debian_12.QCOW2").as_deref(), Some("debian-12"));
         assert_eq!(suggested("jammy.img").as_deref(), Some("jammy"));
         assert_eq!(suggested("-.img"), None);

@@ -36,7 +36,9 @@ impl Program {
 
     /// Where it is.
     fn find(self) -> Option<PathBuf> {
-        let places = FOLDERS.iter().map(|folder| Path::new(folder).join(self.name));
+        let places = FOLDERS
+            .iter()
+            .map(|folder| Path::new(folder).join(self.name));
         places.into_iter().find(|place| place.is_file())
     }
 
@@ -67,7 +69,10 @@ pub(crate) fn expect_programs(programs: &[Program]) -> Result<(), Error> {
     packages.sort_unstable();
     packages.dedup();
     let what = format!("not installed: {}", names.join(", "));
-    let hint = format!("install the Debian packages: sudo apt install {}", packages.join(" "));
+    let hint = format!(
+        "install the Debian packages: sudo apt install {}",
+        packages.join(" ")
+    );
     Err(Error::new(ErrorKind::Missing, what).with_hint(hint))
 }
 
@@ -290,7 +295,10 @@ mod tests {
 
     #[test]
     fn a_program_answers_what_it_was_given() {
-        let answer = sh("cat; echo \"$A\"").text("text ").variable("A", "b").run();
+        let answer = sh("cat; echo \"$A\"")
+            .text("text ")
+            .variable("A", "b")
+            .run();
         assert_eq!(answer.unwrap(), "text b\n");
     }
 
@@ -301,7 +309,10 @@ mod tests {
         let error = sh(script).run().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Program);
         let text = error.to_string();
-        assert!(text.starts_with("'sh' ended with exit status: 3: x"), "{text}");
+        assert!(
+            text.starts_with("'sh' ended with exit status: 3: x"),
+            "{text}"
+        );
         assert!(text.ends_with("x\nlast") && text.len() < 5000, "{text}");
     }
 
@@ -313,7 +324,9 @@ mod tests {
             assert_eq!(error.to_string(), "'sh' did not end within 0 s");
         }
         let start = Instant::now();
-        let answer = sh("sleep 5 & echo here").limit(Duration::from_secs(1)).run();
+        let answer = sh("sleep 5 & echo here")
+            .limit(Duration::from_secs(1))
+            .run();
         assert!(answer.is_ok() && start.elapsed() < Duration::from_secs(4));
     }
 
@@ -323,7 +336,10 @@ mod tests {
         let two = Program::of("vfioctl-none-2", "a-package");
         let error = expect_programs(&[one, SH, two]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Missing);
-        assert_eq!(error.to_string(), "not installed: vfioctl-none-1, vfioctl-none-2");
+        assert_eq!(
+            error.to_string(),
+            "not installed: vfioctl-none-1, vfioctl-none-2"
+        );
         let hint = "install the Debian packages: sudo apt install a-package";
         assert_eq!(error.hint(), Some(hint));
     }

@@ -109,7 +109,10 @@ impl Record {
     pub(crate) fn parse(bytes: &[u8], name: &ImageName) -> Result<Self, String> {
         let record: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
         if record.schema != SCHEMA {
-            return Err(format!("it has version {}, and {SCHEMA} is known", record.schema));
+            return Err(format!(
+                "it has version {}, and {SCHEMA} is known",
+                record.schema
+            ));
         }
         match record.name == name.as_str() {
             true => Ok(record),
@@ -133,12 +136,19 @@ mod tests {
     fn a_record_is_read_as_it_was_written() {
         let name: ImageName = "debian-12".parse().unwrap();
         let said = Description {
-            origin: Origin::File { file: "a.img".to_owned(), format: "raw".to_owned() },
+            origin: Origin::File {
+                file: "a.img".to_owned(),
+                format: "raw".to_owned(),
+            },
             firmware: Firmware::Any,
             distribution: None,
             cloud_init: None,
         };
-        let read = Measured { disk_bytes: 8 << 30, file_bytes: 1000, sha256: "ab".to_owned() };
+        let read = Measured {
+            disk_bytes: 8 << 30,
+            file_bytes: 1000,
+            sha256: "ab".to_owned(),
+        };
         let record = Record::new(&name, said, read, 1_800_000_000);
         let bytes = record.to_bytes().unwrap();
         assert_eq!(

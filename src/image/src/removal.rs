@@ -59,7 +59,10 @@ impl Library {
             return Ok(disk);
         };
         let what = match overlays.len() {
-            1 => format!("the disk '{}' is made of the image '{name}'", first.display()),
+            1 => format!(
+                "the disk '{}' is made of the image '{name}'",
+                first.display()
+            ),
             count => format!(
                 "{count} disks are made of the image '{name}', one is '{}'",
                 first.display()
@@ -94,7 +97,10 @@ fn find_overlays(disk: &Path, folder: &Path) -> Result<Vec<PathBuf>, Error> {
             let path = entry.path();
             looked_at += 1;
             if looked_at > MAX_LOOKED_AT || depth >= MAX_DEPTH {
-                return Err(hidden(&path, io::Error::other("there is too much to look at")));
+                return Err(hidden(
+                    &path,
+                    io::Error::other("there is too much to look at"),
+                ));
             }
             let kind = entry.file_type().map_err(|error| hidden(&path, error))?;
             if kind.is_dir() {
@@ -134,7 +140,11 @@ fn is_overlay_of(path: &Path, disk: &Path) -> Result<bool, Error> {
 /// Whether a backing file's name means the disk: by any path that leads there, or in one of QEMU's
 /// other ways to name a file (`json:`, `file:`), where the path stands in the name.
 fn is_name_of(name: &str, folder: &Path, disk: &Path) -> bool {
-    let identity = |path: &Path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    let identity = |path: &Path| {
+        fs::metadata(path)
+            .ok()
+            .map(|found| (found.dev(), found.ino()))
+    };
     let named = identity(&folder.join(name));
     let is_same = named.is_some() && named == identity(disk);
     let is_mentioned = disk

@@ -14,6 +14,9 @@ pub struct DiskSize(u64);
 pub struct InvalidDiskSize;
 
 impl DiskSize {
+    /// What a made image has where nothing is said.
+    pub const USUAL: Self = Self(8 << 30);
+
     const MIB: u64 = 1 << 20;
 
     /// So many MiB.
@@ -75,14 +78,32 @@ mod tests {
     #[test]
     fn only_whole_numbers_with_clear_units_are_sizes() {
         for text in [
-            "", "8", "GiB", "8G", "8GB", "0GiB", "-1GiB", "+1GiB", "1.5GiB", "17TiB",
-            "18446744073709551616MiB", "17592186044416TiB", "٣GiB",
+            "",
+            "8",
+            "GiB",
+            "8G",
+            "8GB",
+            "0GiB",
+            "-1GiB",
+            "+1GiB",
+            "1.5GiB",
+            "17TiB",
+            "18446744073709551616MiB",
+            "17592186044416TiB",
+            "٣GiB",
         ] {
             assert_eq!(text.parse::<DiskSize>(), Err(InvalidDiskSize), "{text:?}");
         }
-        for (text, bytes) in [("8GiB", 8 << 30), ("512MiB", 512 << 20), ("16TiB", 16 << 40)] {
+        for (text, bytes) in [
+            ("8GiB", 8 << 30),
+            ("512MiB", 512 << 20),
+            ("16TiB", 16 << 40),
+        ] {
             assert_eq!(text.parse::<DiskSize>().unwrap().bytes(), bytes, "{text}");
         }
-        assert_eq!("1536MiB".parse::<DiskSize>().unwrap().to_string(), "1536MiB");
+        assert_eq!(
+            "1536MiB".parse::<DiskSize>().unwrap().to_string(),
+            "1536MiB"
+        );
     }
 }

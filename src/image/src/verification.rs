@@ -53,11 +53,16 @@ pub(crate) fn measure(disk: &Path) -> Result<Measured, Error> {
 }
 
 pub(crate) fn refused(because: &str) -> Error {
-    Error::new(ErrorKind::Refused, format!("the image is refused: {because}"))
+    Error::new(
+        ErrorKind::Refused,
+        format!("the image is refused: {because}"),
+    )
 }
 
 fn expect_same(disk: &Path, disk_bytes: u64) -> Result<(), Error> {
-    let call = QEMU_IMG.call().arguments(["info", "--output=json", "-f", "qcow2"]);
+    let call = QEMU_IMG
+        .call()
+        .arguments(["info", "--output=json", "-f", "qcow2"]);
     let answer = call.argument(disk).run()?;
     let info: Info = serde_json::from_str(&answer).map_err(|error| {
         let what = format!("cannot understand what 'qemu-img info' says: {error}");
@@ -69,7 +74,9 @@ fn expect_same(disk: &Path, disk_bytes: u64) -> Result<(), Error> {
         && !info.encrypted;
     match is_same {
         true => Ok(()),
-        false => Err(refused("its header says one thing to vfioctl and another to QEMU")),
+        false => Err(refused(
+            "its header says one thing to vfioctl and another to QEMU",
+        )),
     }
 }
 

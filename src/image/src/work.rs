@@ -67,9 +67,8 @@ impl WorkFolder {
     /// # Errors
     /// Where that cannot be.
     pub(crate) fn open_to_all(&self) -> Result<(), Error> {
-        fs::set_permissions(&self.path, Permissions::from_mode(0o755)).map_err(|error| {
-            Error::file(format!("cannot open '{}'", self.path.display()), error)
-        })
+        fs::set_permissions(&self.path, Permissions::from_mode(0o755))
+            .map_err(|error| Error::file(format!("cannot open '{}'", self.path.display()), error))
     }
 
     /// The path of something in it.

@@ -68,21 +68,29 @@ impl FromStr for AuthorizedKey {
             character.is_control() || others.contains(&character)
         };
         if line.chars().any(is_strange) {
-            return Err(InvalidKey("the key has control characters, or is more than one line"));
+            return Err(InvalidKey(
+                "the key has control characters, or is more than one line",
+            ));
         }
         let mut words = line.splitn(3, ' ');
         let (Some(kind), Some(body)) = (words.next(), words.next()) else {
-            return Err(InvalidKey("a public key has the form 'ssh-ed25519 AAAA... comment'"));
+            return Err(InvalidKey(
+                "a public key has the form 'ssh-ed25519 AAAA... comment'",
+            ));
         };
         // Options before the kind could run a command; nobody who asks for a machine needs them.
         if !KINDS.contains(&kind) {
-            return Err(InvalidKey("a public key begins with its kind, as 'ssh-ed25519'"));
+            return Err(InvalidKey(
+                "a public key begins with its kind, as 'ssh-ed25519'",
+            ));
         }
         let bytes = decode(body).ok_or(InvalidKey("the body of the key is not Base64"))?;
         let mut fields = Fields(&bytes);
         match fields.string() == Some(kind.as_bytes()) && fields.string().is_some() {
             true => Ok(Self(line.to_owned())),
-            false => Err(InvalidKey("the body of the key is not of the kind that it says")),
+            false => Err(InvalidKey(
+                "the body of the key is not of the kind that it says",
+            )),
         }
     }
 }
@@ -102,7 +110,10 @@ mod tests {
 
     #[test]
     fn a_key_is_its_line_with_any_comment() {
-        for line in [PUBLIC_KEY.to_owned(), format!("{PUBLIC_KEY} müller's \"key\" # : {{}}")] {
+        for line in [
+            PUBLIC_KEY.to_owned(),
+            format!("{PUBLIC_KEY} müller's \"key\" # : {{}}"),
+        ] {
             let key: AuthorizedKey = format!("{line}\n").parse().unwrap();
             assert_eq!(key.as_str(), line);
         }

@@ -64,8 +64,13 @@ mod tests {
     #[test]
     fn the_examples_of_the_rfc_are_read() {
         let examples = [
-            ("", ""), ("Zg==", "f"), ("Zm8=", "fo"), ("Zm9v", "foo"), ("Zm9vYg==", "foob"),
-            ("Zm9vYmE=", "fooba"), ("Zm9vYmFy", "foobar"),
+            ("", ""),
+            ("Zg==", "f"),
+            ("Zm8=", "fo"),
+            ("Zm9v", "foo"),
+            ("Zm9vYg==", "foob"),
+            ("Zm9vYmE=", "fooba"),
+            ("Zm9vYmFy", "foobar"),
         ];
         for (text, bytes) in examples {
             assert_eq!(decode(text).unwrap(), bytes.as_bytes(), "{text}");
@@ -75,7 +80,9 @@ mod tests {
 
     #[test]
     fn anything_else_stands_for_nothing() {
-        for text in ["Z", "Zg", "Zg=", "Zh==", "Zm9=", "Z===", "====", "Zg==Zg==", "Zm9 ", "Zm9\n"] {
+        for text in [
+            "Z", "Zg", "Zg=", "Zh==", "Zm9=", "Z===", "====", "Zg==Zg==", "Zm9 ", "Zm9\n",
+        ] {
             assert_eq!(decode(text), None, "{text:?}");
         }
     }

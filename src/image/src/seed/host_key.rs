@@ -147,7 +147,10 @@ mod tests {
             (format!("{PRIVATE_KEY}{PRIVATE_KEY}"), PUBLIC_KEY),
         ];
         for (private, public) in cases {
-            assert!(HostKey::new(&private, public).is_err(), "{private} {public}");
+            assert!(
+                HostKey::new(&private, public).is_err(),
+                "{private} {public}"
+            );
         }
         // Every cut of the bytes ends in an answer.
         let lines = private_lines(PRIVATE_KEY).unwrap();

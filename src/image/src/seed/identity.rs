@@ -8,9 +8,32 @@ use vfioctl_core::claim::MachineName;
 /// Users that a system has already, or that are root by another name. The names of Debian's
 /// `base-passwd`, and of daemons that are in most images.
 const TAKEN: [&str; 26] = [
-    "root", "toor", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news", "uucp",
-    "proxy", "www-data", "backup", "list", "irc", "gnats", "nobody", "sshd", "messagebus",
-    "systemd-network", "systemd-resolve", "systemd-timesync", "sudo", "_apt",
+    "root",
+    "toor",
+    "daemon",
+    "bin",
+    "sys",
+    "sync",
+    "games",
+    "man",
+    "lp",
+    "mail",
+    "news",
+    "uucp",
+    "proxy",
+    "www-data",
+    "backup",
+    "list",
+    "irc",
+    "gnats",
+    "nobody",
+    "sshd",
+    "messagebus",
+    "systemd-network",
+    "systemd-resolve",
+    "systemd-timesync",
+    "sudo",
+    "_apt",
 ];
 
 /// Which machine it is: 1 to 64 letters, digits and inner dashes, dots and underscores.
@@ -72,7 +95,9 @@ impl FromStr for InstanceId {
             && bytes.first().is_some_and(is_word)
             && bytes.last().is_some_and(is_word);
         let what = "an instance id is 1 to 64 letters and digits, with '-', '.' and '_' inside";
-        is_id.then(|| Self(text.to_owned())).ok_or(InvalidIdentity(what))
+        is_id
+            .then(|| Self(text.to_owned()))
+            .ok_or(InvalidIdentity(what))
     }
 }
 
@@ -86,7 +111,9 @@ impl FromStr for HostName {
             && !text.starts_with('-')
             && !text.ends_with('-');
         let what = "a host name is 1 to 63 lower-case letters, digits and inner dashes";
-        is_name.then(|| Self(text.to_owned())).ok_or(InvalidIdentity(what))
+        is_name
+            .then(|| Self(text.to_owned()))
+            .ok_or(InvalidIdentity(what))
     }
 }
 
@@ -104,7 +131,9 @@ impl FromStr for UserName {
             && text.as_bytes().first().is_some_and(is_first)
             && text.bytes().all(is_later);
         let what = "a user name is 1 to 32 lower-case letters, digits, '-' and '_', a letter first";
-        is_name.then(|| Self(text.to_owned())).ok_or(InvalidIdentity(what))
+        is_name
+            .then(|| Self(text.to_owned()))
+            .ok_or(InvalidIdentity(what))
     }
 }
 
@@ -124,7 +153,10 @@ impl FromStr for MacAddress {
             };
         }
         // A group's address is never a card's (IEEE 802, the lowest bit of the first byte).
-        match (parts.next(), bytes.first().is_some_and(|first| first & 1 == 0)) {
+        match (
+            parts.next(),
+            bytes.first().is_some_and(|first| first & 1 == 0),
+        ) {
             (None, true) => Ok(Self(bytes)),
             _ => Err(wrong),
         }
@@ -168,16 +200,23 @@ mod tests {
         for text in ["root", "_apt", "www-data", "1a", "A", &"x".repeat(33)] {
             assert!(text.parse::<UserName>().is_err(), "{text:?}");
         }
-        for text in ["52:54:00:12:34", "52:54:00:12:34:5", "52:54:00:12:34:56:78",
-            "53:54:00:12:34:56", "+2:54:00:12:34:56"]
-        {
+        for text in [
+            "52:54:00:12:34",
+            "52:54:00:12:34:5",
+            "52:54:00:12:34:56:78",
+            "53:54:00:12:34:56",
+            "+2:54:00:12:34:56",
+        ] {
             assert!(text.parse::<MacAddress>().is_err(), "{text:?}");
         }
     }
 
     #[test]
     fn ordinary_names_are_taken_as_they_are() {
-        assert_eq!("vps-1_x.2".parse::<InstanceId>().unwrap().as_str(), "vps-1_x.2");
+        assert_eq!(
+            "vps-1_x.2".parse::<InstanceId>().unwrap().as_str(),
+            "vps-1_x.2"
+        );
         assert_eq!("gpu-1".parse::<HostName>().unwrap().as_str(), "gpu-1");
         assert_eq!("alice_2".parse::<UserName>().unwrap().as_str(), "alice_2");
         let mac: MacAddress = "52:54:00:AB:34:56".parse().unwrap();

@@ -102,7 +102,10 @@ mod tests {
         fn program(&self, name: &str, script: &str) {
             let path = self.0.path().join("bin").join(name);
             let calls = self.0.path().join("calls");
-            let text = format!("#!/bin/sh\necho {name} \"$@\" >>'{}'\n{script}\n", calls.display());
+            let text = format!(
+                "#!/bin/sh\necho {name} \"$@\" >>'{}'\n{script}\n",
+                calls.display()
+            );
             fs::write(&path, text).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         }
@@ -156,8 +159,14 @@ mod tests {
         let guest = Guest::new("0x10de\n", "", installer);
         let (status, calls) = guest.run();
         assert_eq!(status, 0, "{}", guest.log());
-        assert!(calls.contains("/XFree86/Linux-x86_64/535.183.01/NVIDIA-Linux"), "{calls}");
-        assert!(calls.contains("/tesla/535.183.01/NVIDIA-Linux-x86_64-535.183.01.run"), "{calls}");
+        assert!(
+            calls.contains("/XFree86/Linux-x86_64/535.183.01/NVIDIA-Linux"),
+            "{calls}"
+        );
+        assert!(
+            calls.contains("/tesla/535.183.01/NVIDIA-Linux-x86_64-535.183.01.run"),
+            "{calls}"
+        );
         let last = "installer --check\ninstaller --silent --no-questions --ui=none\n\
                     modprobe nvidia\n";
         assert!(calls.ends_with(last), "{calls}");
@@ -167,13 +176,30 @@ mod tests {
     fn without_either_it_fails_and_says_so() {
         let guest = Guest::new("0x10de\n", "", "exit 6");
         assert_eq!(guest.run().0, 1);
-        assert!(guest.log().contains("failed: there is no driver 535.183.01"));
+        assert!(
+            guest
+                .log()
+                .contains("failed: there is no driver 535.183.01")
+        );
     }
 
     #[test]
     fn only_versions_are_versions() {
-        for text in ["", "535", "535.", "535.1.2.3", "535.x", "535.183.01;id", "535.183.01 ", "12345.1"] {
-            assert_eq!(text.parse::<NvidiaVersion>(), Err(InvalidNvidiaVersion), "{text:?}");
+        for text in [
+            "",
+            "535",
+            "535.",
+            "535.1.2.3",
+            "535.x",
+            "535.183.01;id",
+            "535.183.01 ",
+            "12345.1",
+        ] {
+            assert_eq!(
+                text.parse::<NvidiaVersion>(),
+                Err(InvalidNvidiaVersion),
+                "{text:?}"
+            );
         }
         for text in ["535.183.01", "590.44"] {
             assert_eq!(text.parse::<NvidiaVersion>().unwrap().as_str(), text);

@@ -69,7 +69,13 @@ fn a_comment_that_looks_like_yaml_stays_a_comment() {
         Some(&json!([line]))
     );
     let plain = user_data(&seed());
-    let keys = |data: &Value| data.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let keys = |data: &Value| {
+        data.as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>()
+    };
     assert_eq!(keys(&data), keys(&plain));
 }
 
@@ -94,13 +100,15 @@ fn the_disk_has_the_files_and_is_the_same_each_time() {
     assert_eq!(disk.len(), 1 << 20);
     assert!(disk == seed.to_disk().unwrap());
     let mut copy = disk;
-    let system =
-        fatfs::FileSystem::new(Cursor::new(&mut copy), fatfs::FsOptions::new()).unwrap();
+    let system = fatfs::FileSystem::new(Cursor::new(&mut copy), fatfs::FsOptions::new()).unwrap();
     assert_eq!(system.volume_label(), "CIDATA");
     let root = system.root_dir();
     let read = |name: &str| {
         let mut text = String::new();
-        root.open_file(name).unwrap().read_to_string(&mut text).unwrap();
+        root.open_file(name)
+            .unwrap()
+            .read_to_string(&mut text)
+            .unwrap();
         text
     };
     let files = seed.files();
