@@ -14,17 +14,21 @@ pub enum ErrorKind {
     Exists,
     /// There is no image of that name.
     NotFound,
-    /// Overlays are made of the image, or that cannot be ruled out.
+    /// Overlays are made of the image.
     InUse,
+    /// Whether overlays are made of the image cannot be seen.
+    Hidden,
     /// Somebody else works in the same place at this moment.
     Busy,
     /// What lies in the folder of images cannot be understood.
     Broken,
-    /// Programs are missing.
+    /// Programs, or files that come with them, are missing.
     Missing,
     /// A program did not end well, or not in time.
     Program,
-    /// It takes root, or another machine.
+    /// It takes root.
+    NotRoot,
+    /// It takes another machine, or other sources of packages.
     NotHere,
 }
 

@@ -34,8 +34,8 @@ impl Library {
     /// Removes an image.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] where there is none, [`ErrorKind::InUse`] where an overlay needs it
-    /// or that cannot be ruled out.
+    /// [`ErrorKind::NotFound`] where there is none, [`ErrorKind::InUse`] where an overlay needs it,
+    /// [`ErrorKind::Hidden`] where that cannot be ruled out.
     pub fn remove(&self, name: &ImageName, machines: &Path) -> Result<(), Error> {
         self.expect_there(name)?;
         // Whoever makes an overlay holds it too, so none appears between the look and the removal.
@@ -80,7 +80,7 @@ fn find_overlays(disk: &Path, folder: &Path) -> Result<Vec<PathBuf>, Error> {
             "whether the image is in use cannot be seen: '{}': {error}",
             path.display()
         );
-        Error::new(ErrorKind::InUse, what).with_hint("run it with sudo")
+        Error::new(ErrorKind::Hidden, what).with_hint("run it with sudo")
     };
     let mut overlays = Vec::new();
     let mut left = vec![(folder.to_owned(), 0)];
@@ -120,7 +120,7 @@ fn is_overlay_of(path: &Path, disk: &Path) -> Result<bool, Error> {
             "whether the image is in use cannot be seen: '{}': {because}",
             path.display()
         );
-        Error::new(ErrorKind::InUse, what).with_hint("run it with sudo")
+        Error::new(ErrorKind::Hidden, what).with_hint("run it with sudo")
     };
     let file = match open_regular(path) {
         Ok(file) => file,

@@ -106,6 +106,11 @@ impl Recipe {
     /// # Errors
     /// Where it cannot be made; then nothing is left of it.
     pub fn create(&self, library: &Library, tell: &mut dyn FnMut(&str)) -> Result<Image, Error> {
+        if !rustix::process::geteuid().is_root() {
+            let what = "only root can make an image of packages: its files belong to root";
+            let hint = "run it with sudo; with --plan anybody sees what it would do";
+            return Err(Error::new(ErrorKind::NotRoot, what).with_hint(hint));
+        }
         self.expect_possible(library)?;
         library.prepare()?;
         let sources = sources::read_sources(self.suite)?;
@@ -155,12 +160,6 @@ impl Recipe {
             return not_here(
                 "images are made of packages on x86-64 only",
                 "make it on such a machine, and import it here",
-            );
-        }
-        if !rustix::process::geteuid().is_root() {
-            return not_here(
-                "only root can make an image of packages: its files belong to root",
-                "run it with sudo",
             );
         }
         if self.size.bytes() < LEAST_MIB << 20 {
