@@ -78,20 +78,11 @@ impl Library {
             )
             .with_hint("run it as a user who may read the folder, or with sudo")
         };
-        let entries = match fs::read_dir(&self.folder) {
-            Ok(entries) => entries,
+        let names = match self.names() {
+            Ok(names) => names,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Listing::default()),
             Err(error) => return Err(at(error)),
         };
-        let mut names = Vec::new();
-        for entry in entries {
-            let file_name = entry.map_err(at)?.file_name();
-            let stem = file_name
-                .to_str()
-                .and_then(|name| name.strip_suffix(".json"));
-            names.extend(stem.and_then(|stem| stem.parse::<ImageName>().ok()));
-        }
-        names.sort();
         let mut listing = Listing::default();
         if names.len() > MAX_IMAGES {
             let what = format!("only the first {MAX_IMAGES} images are listed");
@@ -133,13 +124,7 @@ impl Library {
                 ));
             }
         };
-        let mut bytes = Vec::new();
-        open_regular(&self.record_path(name))?
-            .take(MAX_RECORD_BYTES)
-            .read_to_end(&mut bytes)
-            .map_err(|error| broken(error.to_string()))?;
-        let record = Record::parse(&bytes, name)
-            .map_err(|because| broken(format!("its record cannot be understood: {because}")))?;
+        let record = self.read_record(name).map_err(broken)?;
         if !disk.is_file() || disk.len() != record.file_bytes {
             let because = "its file is not the one that was put there";
             return Err(broken(because.to_owned()));
@@ -225,16 +210,60 @@ impl Library {
             .map_err(at)?;
         let record = Record::new(name, said, read, now());
         let bytes = record.to_bytes().map_err(|error| at(error.into()))?;
+        // Beside the disk, in the folder to work in, which is swept with all that is in it.
+        let written = folder_of(disk).join("record");
+        write_whole(&written, &bytes, access)?;
         let _lock = self.lock(FlockOperation::NonBlockingLockExclusive)?;
         self.expect_free(name)?;
-        write_whole(&self.record_path(name), &bytes, access)?;
+        self.remove_halves();
         let path = self.disk_path(name);
+        fs::rename(&written, self.record_path(name)).map_err(at)?;
         move_new(disk, &path)?;
         Ok(Image {
             name: name.clone(),
             path,
             record,
         })
+    }
+
+    /// Removes records whose disk never came or has gone, as far as they are ours. What cannot be
+    /// removed does no harm.
+    fn remove_halves(&self) {
+        for name in self.names().unwrap_or_default() {
+            let is_there = fs::symlink_metadata(self.disk_path(&name)).is_ok();
+            if !is_there && self.read_record(&name).is_ok() {
+                let _ = fs::remove_file(self.record_path(&name));
+            }
+        }
+    }
+
+    /// The names that have a record, in order.
+    fn names(&self) -> io::Result<Vec<ImageName>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let file_name = entry?.file_name();
+            let stem = file_name
+                .to_str()
+                .and_then(|name| name.strip_suffix(".json"));
+            names.extend(stem.and_then(|stem| stem.parse::<ImageName>().ok()));
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// The record of an image.
+    ///
+    /// # Errors
+    /// Why it cannot be read, as a sentence.
+    fn read_record(&self, name: &ImageName) -> Result<Record, String> {
+        let mut bytes = Vec::new();
+        open_regular(&self.record_path(name))
+            .map_err(|error| error.to_string())?
+            .take(MAX_RECORD_BYTES)
+            .read_to_end(&mut bytes)
+            .map_err(|error| error.to_string())?;
+        Record::parse(&bytes, name)
+            .map_err(|because| format!("its record cannot be understood: {because}"))
     }
 
     /// Who may read an image: the group of the library, and never everybody.
