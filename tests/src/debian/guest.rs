@@ -69,7 +69,8 @@ pub struct Guest {
     folder: Folder,
     port: u16,
     user_key: PathBuf,
-    /// How long it took from QEMU's start until a command had run.
+    started: Instant,
+    /// How long it took from QEMU's start until it was what was waited for.
     pub boot_time: Duration,
     /// Whether a real processor ran it.
     pub is_kvm: bool,
@@ -102,6 +103,35 @@ impl Guest {
     ///
     /// Where it does not come up.
     pub fn boot(image: &Image, options: &GuestOptions) -> Result<Self, String> {
+        let mut guest = Self::start(image, options)?;
+        guest.wait_for_ssh()?;
+        guest.boot_time = guest.started.elapsed();
+        Ok(guest)
+    }
+
+    /// Boots a machine of an image, and waits until these words are on its serial console.
+    ///
+    /// # Errors
+    ///
+    /// Where they do not come.
+    pub fn boot_until(image: &Image, options: &GuestOptions, words: &str) -> Result<Self, String> {
+        let mut guest = Self::start(image, options)?;
+        let console = guest.folder.path().join("console");
+        let is_there = || {
+            let text = fs::read(&console).unwrap_or_default();
+            String::from_utf8_lossy(&text).contains(words)
+        };
+        while !is_there() {
+            if guest.started.elapsed() > BOOT || guest.process.has_ended() {
+                return Err(guest.unreached(&format!("'{words}' never stood on the console")));
+            }
+            std::thread::sleep(PAUSE);
+        }
+        guest.boot_time = guest.started.elapsed();
+        Ok(guest)
+    }
+
+    fn start(image: &Image, options: &GuestOptions) -> Result<Self, String> {
         let folder = Folder::new().map_err(|error| error.to_string())?;
         let place = folder.path();
         let (host, user) = (KeyPair::make(place, "host")?, KeyPair::make(place, "user")?);
@@ -122,20 +152,18 @@ impl Guest {
         let known = format!("[127.0.0.1]:{port} {}\n", seed.host_key.public_line());
         fs::write(place.join("known_hosts"), known).map_err(text)?;
         let is_kvm = has_kvm();
-        let start = Instant::now();
+        let started = Instant::now();
         let arguments = arguments(place, options, port, is_kvm);
         let process = Process::start(&arguments, LIFE, place).map_err(text)?;
-        let mut guest = Self {
+        Ok(Self {
             process,
             folder,
             port,
             user_key: user.private,
+            started,
             boot_time: Duration::ZERO,
             is_kvm,
-        };
-        guest.wait_for_ssh(start)?;
-        guest.boot_time = start.elapsed();
-        Ok(guest)
+        })
     }
 
     /// The folder that its files are in: `disk.qcow2` is its overlay.
@@ -210,25 +238,30 @@ impl Guest {
         )
     }
 
-    fn wait_for_ssh(&mut self, start: Instant) -> Result<(), String> {
+    fn wait_for_ssh(&mut self) -> Result<(), String> {
         let mut last = String::new();
-        while start.elapsed() < BOOT && !self.process.has_ended() {
+        while self.started.elapsed() < BOOT && !self.process.has_ended() {
             std::thread::sleep(PAUSE);
             if has_banner(self.port) {
                 let answer = self.run("true");
                 if answer.status == 0 {
                     return Ok(());
                 }
-                // The server is up before users may log in; any other key would be an error.
+                // The server is up before users may log in.
                 last = answer.complaint;
             }
         }
+        Err(self.unreached(&last))
+    }
+
+    /// Why a machine is given up; its files are kept to look at.
+    fn unreached(&self, why: &str) -> String {
         self.folder.keep();
         let place = self.folder.path().display();
-        Err(format!(
-            "the machine in '{place}' is not reached: {last}\n{}",
+        format!(
+            "the machine in '{place}' is not reached: {why}\n{}",
             self.console()
-        ))
+        )
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) const DPKG_QUERY: Program = Program::of("dpkg-query", "dpkg");
 
 /// Files of ours: where they are in the image, with their modes. They are there before packages are
 /// configured.
-pub(super) const FILES: [(&str, u32, &str); 9] = [
+pub(super) const FILES: [(&str, u32, &str); 10] = [
     (
         "etc/cloud/cloud.cfg.d/90-vfioctl.cfg",
         0o644,
@@ -51,6 +51,12 @@ pub(super) const FILES: [(&str, u32, &str); 9] = [
         "etc/ssh/sshd_config.d/10-vfioctl.conf",
         0o644,
         include_str!("../../debian/sshd.conf"),
+    ),
+    // cloud-init writes this very file; as it stands there already, sshd is not restarted for it.
+    (
+        "etc/ssh/sshd_config.d/50-cloud-init.conf",
+        0o600,
+        include_str!("../../debian/sshd-cloud.conf"),
     ),
     (
         "etc/systemd/network/80-vfioctl.network",
