@@ -26,10 +26,7 @@ const TESTS: [Test; 3] = [
         "machine_boots_by_uefi_with_its_seed_and_its_disk",
         boots_by_uefi,
     ),
-    (
-        "machine_boots_by_bios_into_the_same_root",
-        boots_by_bios,
-    ),
+    ("machine_boots_by_bios_into_the_same_root", boots_by_bios),
 ];
 
 fn main() {

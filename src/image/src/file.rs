@@ -94,7 +94,14 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
 /// # Errors
 /// [`ErrorKind::Exists`] where something is, or why it cannot be moved.
 pub(crate) fn move_new(from: &Path, to: &Path) -> Result<(), Error> {
-    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+    let moved = match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Not every file system has the flag (NFS has not); a second name does not replace either.
+        Err(rustix::io::Errno::INVAL) => {
+            rustix::fs::link(from, to).and_then(|()| rustix::fs::unlink(from))
+        }
+        moved => moved,
+    };
+    match moved {
         Ok(()) => {}
         Err(rustix::io::Errno::EXIST) => {
             let what = format!("there is a '{}' already", to.display());

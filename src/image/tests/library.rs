@@ -288,12 +288,7 @@ mod tests {
             if !site.library.folder().exists() {
                 continue;
             }
-            // The sweeper needs a moment; after that there is all of it or nothing.
-            let deadline = Instant::now() + Duration::from_secs(20);
-            while site.files().iter().any(|name| name.starts_with(".vfioctl")) {
-                assert!(Instant::now() < deadline, "{:?} is left", site.files());
-                std::thread::sleep(Duration::from_millis(20));
-            }
+            // There is all of it or nothing, at once.
             if site.listed() == ["killed"] {
                 whole += 1;
                 site.library
@@ -303,11 +298,14 @@ mod tests {
             assert_eq!(site.listed(), Vec::<String>::new());
         }
         eprintln!("{whole} of {round} were done before they were killed");
-        // What a crash of the machine leaves, the next import takes away.
-        let left = site.library.folder().join(".vfioctl-image-left");
-        fs::create_dir(&left).unwrap();
+        // What is left the sweepers take away, or the next import where there was none yet.
         let image = site.base();
-        assert!(!left.exists());
+        let is_left = |name: &String| name.starts_with(".vfioctl");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while site.files().iter().any(is_left) {
+            assert!(Instant::now() < deadline, "{:?} is left", site.files());
+            std::thread::sleep(Duration::from_millis(20));
+        }
         fs::remove_file(&image.path).unwrap();
         fs::write(site.library.folder().join("other.json"), "{}").unwrap();
         site.import(&file, "next").unwrap();

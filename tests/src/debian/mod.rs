@@ -5,6 +5,7 @@
 //! by SSH. Other than the lab, it has none of our harness in it.
 
 mod base_image;
+mod emulator;
 mod guest;
 mod keys;
 mod packages;
