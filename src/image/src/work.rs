@@ -45,6 +45,8 @@ impl WorkFolder {
             let what = format!("cannot work in the folder '{}'", parent.display());
             Error::file(what, error)
         };
+        // Programs run in another folder than we do, and so does the sweeper.
+        let parent = &std::path::absolute(parent).map_err(at)?;
         for _ in 0..WORK_TRIES {
             let made = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent);
             let path = made.map_err(at)?.keep();
@@ -146,6 +148,12 @@ mod tests {
         fs::write(work.join("a/b"), "x").unwrap();
         drop(work);
         assert_eq!(count(parent.path()), 0);
+    }
+
+    #[test]
+    fn its_path_is_the_same_from_everywhere() {
+        let work = WorkFolder::make(Path::new(".")).unwrap();
+        assert!(work.join("a").is_absolute());
     }
 
     #[test]
