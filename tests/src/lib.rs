@@ -6,7 +6,8 @@
 //! and passed through without harm to the machine that runs the tests. [`guest`] is the machine
 //! that is started in it. [`differential`] holds the predictor of IOMMU groups against the kernel.
 //! [`service`] starts what the control plane needs beside it: etcd, Docker and Podman.
-//! [`raw`] is a caller that keeps no rules. [`schema`] holds answers against `docs/schema/`;
+//! [`debian`] boots machines of the base image that is made of packages. [`raw`] is a caller that keeps
+//! no rules. [`schema`] holds answers against `docs/schema/`;
 //! [`suite`] runs it all and reports what could not run, and why.
 #![expect(
     clippy::unwrap_used,
@@ -17,6 +18,7 @@
 )]
 
 pub mod cases;
+pub mod debian;
 pub mod differential;
 pub mod fake;
 pub mod guest;

@@ -15,7 +15,7 @@ mod machine;
 mod network;
 pub(crate) mod process;
 mod product;
-mod qmp;
+pub(crate) mod qmp;
 mod shell;
 mod state;
 pub mod visit;
