@@ -7,7 +7,7 @@
 # status 2 and the reason.
 
 # The oldest Rust that compiles this; Cargo.toml says the same ('rust-version').
-readonly rust_minor=88
+readonly rust_minor=90
 
 say() { printf '\n== %s\n' "$*" >&2; }
 
