@@ -7,7 +7,8 @@
 //! than etcd has (<https://etcd.io/docs/v3.5/learning/api/>), so nothing here is a protocol for
 //! consensus of our own.
 //!
-//! [`MemoryStore`] forgets everything at its end and is what tests and simulations run on.
+//! [`EmbeddedStore`] keeps everything in one file, for one host. [`MemoryStore`] forgets everything at
+//! its end and is what tests and simulations run on.
 //!
 //! # What callers may rely on
 //!
@@ -22,10 +23,13 @@
 //!   [`ErrorKind::Compacted`]; so does watching from a revision that the store has not reached.
 //! * A lease lasts for its time, and may last a little longer: etcd counts whole seconds, and has a
 //!   shortest time of its own. It ends by itself, and those who watch are told.
+//! * What goes with a lease is gone at the latest when the lease ends. With an [`EmbeddedStore`] it
+//!   is gone, and so are all leases, after the store was opened again.
 //! * A text under a lease replaces what stood there before, for good, and a text without one that is
 //!   put over it stays.
 #![forbid(unsafe_code)]
 
+mod embedded;
 mod error;
 mod feed;
 mod group;
@@ -44,6 +48,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use embedded::EmbeddedStore;
 pub use error::{Error, ErrorKind, Result};
 pub use key::{InvalidKey, Key, Prefix};
 pub use memory::MemoryStore;

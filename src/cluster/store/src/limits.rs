@@ -19,3 +19,31 @@ pub(crate) const LEASES: usize = 100_000;
 pub(crate) const LEASE_TIME: Duration = Duration::from_secs(24 * 60 * 60);
 /// Pause before leases that could not be ended are ended again.
 pub(crate) const END_PAUSE: Duration = Duration::from_secs(1);
+
+/// Bytes of transactions that wait for the file, with [`REQUEST_BYTES`] for each. A disk that takes
+/// 50 MB a second needs a second for them; whoever comes later waits for room.
+pub(crate) const QUEUE_BYTES: usize = 64 << 20;
+/// What a waiting transaction counts besides its texts, so that small ones are bounded in number.
+pub(crate) const REQUEST_BYTES: usize = 4 << 10;
+/// How long a caller waits for room in the queue. An honest disk writes all of it in that time.
+pub(crate) const QUEUE_TIME: Duration = Duration::from_secs(5);
+/// How long a caller waits for its transaction to be on disk: a disk that takes longer hangs.
+pub(crate) const ANSWER_TIME: Duration = Duration::from_secs(30);
+/// Transactions that are made durable together. More of them do not make a group cheaper for each,
+/// and all of them wait for the last one.
+pub(crate) const GROUP_LEN: usize = 1024;
+/// Bytes of their texts, after which no more are added.
+pub(crate) const GROUP_BYTES: usize = 16 << 20;
+/// Pause before a file that could not be written is opened again, for that reads all of it.
+pub(crate) const REOPEN_PAUSE: Duration = Duration::from_secs(1);
+/// Revisions that the file says may have been given out, ahead of those that were. Each crash skips
+/// up to as many; JSON's numbers (2^53) last for 500 million crashes.
+pub(crate) const REVISIONS_AHEAD: u64 = 1 << 24;
+/// Memory for pages of the file. All reads are served from the table, so it only helps writes.
+pub(crate) const PAGE_CACHE_BYTES: usize = 32 << 20;
+/// How long an open file's lock is waited for, and how often it is looked at. A process that ended
+/// may have been starting a program, which has the lock until it runs.
+pub(crate) const LOCK_TIME: Duration = Duration::from_millis(500);
+pub(crate) const LOCK_PAUSE: Duration = Duration::from_millis(10);
+/// Length of a file below which it is not worth making it shorter.
+pub(crate) const COMPACT_FROM_BYTES: u64 = 16 << 20;
