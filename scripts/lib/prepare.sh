@@ -66,6 +66,12 @@ has_rust() {
 	[[ $version =~ ^cargo\ 1\.([0-9]+)\. ]] && ((BASH_REMATCH[1] >= rust_minor))
 }
 
+# need_protoc: what building with the feature 'etcd' (vfioctl-store/etcd) takes besides: the compiler
+# of protocol buffers, and the descriptions of its own types, which is a package by itself.
+need_protoc() {
+	need_packages protobuf-compiler libprotobuf-dev
+}
+
 # The programs of the product, in target/release; as Product::build of the lab builds them.
 build_product() {
 	say 'building vfioctl (some minutes the first time)'

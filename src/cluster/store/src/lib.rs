@@ -7,8 +7,9 @@
 //! than etcd has (<https://etcd.io/docs/v3.5/learning/api/>), so nothing here is a protocol for
 //! consensus of our own.
 //!
-//! [`EmbeddedStore`] keeps everything in one file, for one host. [`MemoryStore`] forgets everything at
-//! its end and is what tests and simulations run on.
+//! There are three. [`EmbeddedStore`] keeps everything in one file, for one host. `EtcdStore`, behind
+//! the feature `etcd`, lets several hosts share it. [`MemoryStore`] forgets everything at its end and
+//! is what tests and simulations run on.
 //!
 //! # What callers may rely on
 //!
@@ -24,13 +25,15 @@
 //! * A lease lasts for its time, and may last a little longer: etcd counts whole seconds, and has a
 //!   shortest time of its own. It ends by itself, and those who watch are told.
 //! * What goes with a lease is gone at the latest when the lease ends. With an [`EmbeddedStore`] it
-//!   is gone, and so are all leases, after the store was opened again.
+//!   is gone, and so are all leases, after the store was opened again; with etcd both go on.
 //! * A text under a lease replaces what stood there before, for good, and a text without one that is
 //!   put over it stays.
 #![forbid(unsafe_code)]
 
 mod embedded;
 mod error;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod feed;
 mod group;
 mod key;
@@ -50,6 +53,8 @@ use async_trait::async_trait;
 
 pub use embedded::EmbeddedStore;
 pub use error::{Error, ErrorKind, Result};
+#[cfg(feature = "etcd")]
+pub use etcd::{EtcdOptions, EtcdStore, EtcdTls};
 pub use key::{InvalidKey, Key, Prefix};
 pub use memory::MemoryStore;
 pub use transaction::{Commit, Guard, Transaction, Write};

@@ -47,3 +47,33 @@ pub(crate) const LOCK_TIME: Duration = Duration::from_millis(500);
 pub(crate) const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// Length of a file below which it is not worth making it shorter.
 pub(crate) const COMPACT_FROM_BYTES: u64 = 16 << 20;
+
+/// How long etcd may take for one call. It answers within milliseconds, or after an election of its
+/// leader, which takes up to two seconds (`--election-timeout` is 1 s).
+#[cfg(feature = "etcd")]
+pub(crate) const CALL_TIME: Duration = Duration::from_secs(5);
+/// How long a connection to one of its members may take to be made, so that there is time left for
+/// another one.
+#[cfg(feature = "etcd")]
+pub(crate) const CONNECT_TIME: Duration = Duration::from_secs(2);
+/// How often a call that one member did not take is tried for each of them, and the pause before: the
+/// balance between them knows of a dead one only by such failures.
+#[cfg(feature = "etcd")]
+pub(crate) const MEMBER_TRIES: usize = 3;
+#[cfg(feature = "etcd")]
+pub(crate) const MEMBER_PAUSE: Duration = Duration::from_millis(20);
+/// How often a silent connection is asked for a sign of life, and how long that may take. More often
+/// than each 5 s, etcd takes for an attack (`--grpc-keepalive-min-time`).
+#[cfg(feature = "etcd")]
+pub(crate) const KEEP_ALIVE: (Duration, Duration) =
+    (Duration::from_secs(10), Duration::from_secs(5));
+/// Entries of one page of a listing. It is halved where their texts do not fit into a message.
+#[cfg(feature = "etcd")]
+pub(crate) const PAGE_LEN: i64 = 1000;
+/// How often a listing begins anew whose moment was compacted while its pages were read.
+#[cfg(feature = "etcd")]
+pub(crate) const LIST_TRIES: usize = 3;
+/// How long a watch waits for a reader before it is called slow. Changes of the past come at once,
+/// more than are held.
+#[cfg(feature = "etcd")]
+pub(crate) const SLOW_TIME: Duration = Duration::from_secs(3);

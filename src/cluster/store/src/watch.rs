@@ -104,6 +104,32 @@ impl Watcher {
         false
     }
 
+    /// Passes changes on, and waits a limited time for room; false where nobody listens any more, or
+    /// does not read them.
+    #[cfg(feature = "etcd")]
+    pub(crate) async fn tell_within(&self, time: std::time::Duration, batch: Batch) -> bool {
+        // One place stays free.
+        match tokio::time::timeout(time, self.0.reserve_many(2)).await {
+            Ok(Ok(mut places)) => {
+                if let Some(place) = places.next() {
+                    place.send(Ok(batch));
+                }
+                true
+            }
+            Ok(Err(_)) => false,
+            Err(_) => {
+                self.end(slow(batch.revision));
+                false
+            }
+        }
+    }
+
+    /// Waits until nobody listens any more.
+    #[cfg(feature = "etcd")]
+    pub(crate) async fn deserted(&self) {
+        self.0.closed().await;
+    }
+
     /// Whether nobody listens any more.
     pub(crate) fn is_deserted(&self) -> bool {
         self.0.is_closed()
