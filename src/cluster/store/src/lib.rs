@@ -13,6 +13,8 @@
 //!
 //! # What callers may rely on
 //!
+//! All three pass the same cases (`contract`, behind the feature of that name). In words:
+//!
 //! * A read sees every transaction that was answered before it. A [`Listing`] is of one moment.
 //! * Revisions grow, also over restarts, and are never given out twice. They are not dense. A
 //!   transaction that changes nothing takes none.
@@ -30,6 +32,8 @@
 //!   put over it stays.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "contract")]
+pub mod contract;
 mod embedded;
 mod error;
 #[cfg(feature = "etcd")]
