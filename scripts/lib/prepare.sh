@@ -74,8 +74,10 @@ need_protoc() {
 
 # The programs of the product, in target/release; as Product::build of the lab builds them.
 build_product() {
+	need_protoc
 	say 'building vfioctl (some minutes the first time)'
-	cargo build --locked --release --workspace --exclude vfioctl-tests ||
+	cargo build --locked --release --workspace --exclude vfioctl-tests \
+		--exclude vfioctl-simulation --features vfioctl-host/etcd ||
 		die 'vfioctl does not build; the reason stands above'
 }
 

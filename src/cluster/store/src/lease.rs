@@ -102,6 +102,11 @@ impl Leases {
         granted.is_some_and(|granted| granted.ends <= now)
     }
 
+    /// The one that ends next.
+    pub(crate) fn next(&self) -> Option<Lease> {
+        self.by_end.first().map(|(_, lease)| *lease)
+    }
+
     /// When the next one ends.
     pub(crate) fn next_end(&self) -> Option<Instant> {
         self.by_end.first().map(|(ends, _)| *ends)

@@ -46,12 +46,9 @@ impl MemoryStore {
 
     /// Ends every lease, as the end of a process does where leases live in its memory.
     pub fn forget_leases(&self) {
-        let mut table = self.table();
-        for lease in table.all_leases() {
-            let writes = table.end(lease);
-            if !writes.is_empty() {
-                table.apply(writes);
-            }
+        let mut table = self.shared.table();
+        while let Some(lease) = table.next_lease() {
+            table.end(lease);
         }
     }
 

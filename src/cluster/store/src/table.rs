@@ -202,9 +202,9 @@ impl Table {
         self.leases.is_due(lease, now)
     }
 
-    /// All leases.
-    pub(crate) fn all_leases(&self) -> Vec<Lease> {
-        self.leases.keys().copied().collect()
+    /// The lease that ends next.
+    pub(crate) fn next_lease(&self) -> Option<Lease> {
+        self.leases.next()
     }
 
     /// When the next lease ends.

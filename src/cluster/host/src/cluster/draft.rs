@@ -1,6 +1,7 @@
 //! Drafts: what some operations would change, all together, before any of it is written.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use vfioctl_api::{NodeName, Problem, TaskId};
 use vfioctl_scheduler::{Allocation, Record, Room, Share};
@@ -169,7 +170,7 @@ impl<'s> Draft<'s> {
             transaction = transaction.if_unchanged(&key, revision);
             match record {
                 Some(record) => {
-                    let value = to_json(record)?;
+                    let value: Arc<[u8]> = to_json(record)?.into();
                     written.changes.push(put(&key, &value));
                     transaction = transaction.put(&key, value);
                 }
@@ -186,7 +187,7 @@ impl<'s> Draft<'s> {
                 .nodes
                 .get(node)
                 .map_or(0, |node| node.allocation.revision);
-            let value = to_json(allocation)?;
+            let value: Arc<[u8]> = to_json(allocation)?.into();
             written.changes.push(put(&key, &value));
             transaction = transaction.if_unchanged(&key, revision).put(&key, value);
         }
@@ -195,10 +196,10 @@ impl<'s> Draft<'s> {
     }
 }
 
-fn put(key: &Key, value: &[u8]) -> WatchedChange {
+fn put(key: &Key, value: &Arc<[u8]>) -> WatchedChange {
     WatchedChange::Put(vfioctl_store::Entry {
         key: key.clone(),
-        value: value.to_vec(),
+        value: Arc::clone(value),
         // Set once it is known.
         revision: 0,
     })
