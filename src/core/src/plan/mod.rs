@@ -2,6 +2,7 @@
 
 mod bind;
 mod container;
+mod naming;
 mod refusal;
 mod regroup;
 mod regroup_steps;
