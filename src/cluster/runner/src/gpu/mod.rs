@@ -23,4 +23,5 @@ mod show;
 mod told;
 
 pub use live::{LiveGpus, Parts};
+pub use show::answer_json;
 pub(crate) use show::show;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use vfioctl_api::{Capability, Gpu, GpuTelemetry};
 
 use super::LiveGpus;
-use super::nvml::Report;
+use super::nvml::{Last, Report};
 use crate::node::{DeviceNodes, GpuDetail, Gpus as _};
 
 /// Version of the answer's form.
@@ -34,7 +34,7 @@ struct Entry {
 /// How NVML was read.
 #[derive(Debug, Serialize)]
 struct NvmlEntry {
-    took_ms: u128,
+    took_ms: u64,
     /// Nodes of the driver that were open while it was read.
     open_nodes: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,38 +46,22 @@ struct NvmlEntry {
 /// # Errors
 /// Where they cannot be printed, as a sentence.
 pub(crate) async fn show(gpus: &LiveGpus, json: bool) -> Result<(), String> {
-    let details = gpus.look().await;
-    let telemetry = gpus.telemetry().await;
-    let nvml = gpus.last_of_nvml();
-    let answer = Answer {
-        schema: SCHEMA,
-        gpus: details
-            .into_iter()
-            .map(|detail| Entry::of(detail, &telemetry))
-            .collect(),
-        nvml: nvml.outcome().map(|(outcome, took)| {
-            let (open_nodes, problem) = match outcome {
-                Ok(Report::Read { open_nodes, .. }) => (open_nodes.clone(), None),
-                Ok(Report::Absent { reason } | Report::Failed { reason }) | Err(reason) => {
-                    (Vec::new(), Some(reason.clone()))
-                }
-            };
-            NvmlEntry {
-                took_ms: took.as_millis(),
-                open_nodes,
-                problem,
-            }
-        }),
-        problems: gpus.problems().await,
-    };
     let text = match json {
-        true => serde_json::to_string_pretty(&answer).map_err(|error| error.to_string())? + "\n",
-        false => answer.text(),
+        true => format!("{:#}\n", answer_json(gpus).await?),
+        false => Answer::of(gpus).await.text(),
     };
     let mut stdout = std::io::stdout().lock();
     stdout
         .write_all(text.as_bytes())
         .map_err(|error| format!("cannot print: {error}"))
+}
+
+/// Looks at the GPUs; what `vfioctl-runner gpus --json` prints.
+///
+/// # Errors
+/// Where they cannot be written as JSON, as a sentence.
+pub async fn answer_json(gpus: &LiveGpus) -> Result<serde_json::Value, String> {
+    serde_json::to_value(Answer::of(gpus).await).map_err(|error| error.to_string())
 }
 
 impl Entry {
@@ -132,6 +116,19 @@ impl Entry {
 }
 
 impl Answer {
+    async fn of(gpus: &LiveGpus) -> Self {
+        let details = gpus.look().await.into_iter();
+        let telemetry = gpus.telemetry().await;
+        Self {
+            schema: SCHEMA,
+            gpus: details
+                .map(|detail| Entry::of(detail, &telemetry))
+                .collect(),
+            nvml: NvmlEntry::of(&gpus.last_of_nvml()),
+            problems: gpus.problems().await,
+        }
+    }
+
     fn text(&self) -> String {
         let mut text: Vec<String> = self.gpus.iter().map(Entry::text).collect();
         if self.gpus.is_empty() {
@@ -139,6 +136,23 @@ impl Answer {
         }
         text.extend(self.problems.iter().map(|problem| format!("! {problem}\n")));
         text.join("\n")
+    }
+}
+
+impl NvmlEntry {
+    fn of(last: &Last) -> Option<Self> {
+        let (outcome, took) = last.outcome()?;
+        let (open_nodes, problem) = match outcome {
+            Ok(Report::Read { open_nodes, .. }) => (open_nodes.clone(), None),
+            Ok(Report::Absent { reason } | Report::Failed { reason }) | Err(reason) => {
+                (Vec::new(), Some(reason.clone()))
+            }
+        };
+        Some(Self {
+            took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            open_nodes,
+            problem,
+        })
     }
 }
 
