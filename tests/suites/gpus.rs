@@ -110,6 +110,7 @@ fn boot() {
         content: numbers.to_string().into_bytes(),
         mode: 0o644,
     });
+    files.push(LabWorld::program("vfioctl-runner"));
     let lab = LabWorld::boot(&BootOptions {
         kernel: Some(Kernel::V6_12),
         files,
@@ -126,8 +127,10 @@ fn boot() {
 
 /// What a runner of alice's sees in the lab.
 fn look_in(lab: &LabWorld) -> Vec<Gpu> {
-    let script = "/opt/vfioctl/binaries/vfioctl-runner gpus --json --data /home/alice/numbers";
-    let output = lab.run_as(User::Alice, &format!("exec {script} 2>/dev/null"));
+    // Where it is installed, or where it was put to be.
+    let script = "PATH=$PATH:/opt/vfioctl/binaries
+        exec vfioctl-runner gpus --json --data /home/alice/numbers 2>/dev/null";
+    let output = lab.run_as(User::Alice, script);
     let answer = serde_json::from_str(&output.text);
     gpus_of(&answer.unwrap_or_else(|error| panic!("no JSON ({error}): {output:?}")))
 }
