@@ -3,7 +3,7 @@
 //! One look goes this way: what is `seen` of the machine, through the helper; the `place` of each GPU; its
 //! number (`numbers`, kept in a `numbers_file`); what its own driver has `told`; and from all of that
 //! the `details`, with the `capability` of each GPU. That is the `looker`'s work. How GPUs fare is read apart, more often: by their
-//! `sensors`, and of NVIDIA's by [`nvml`]. What reads a driver may hang, and is done
+//! `sensors`, and of NVIDIA's by `nvml`. What reads a driver may hang, and is done
 //! `one_at_a_time`.
 
 mod capability;
