@@ -1,6 +1,7 @@
 //! The GPUs of a node, as its runner knows them: one story, on the fake kernel and on real ones.
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::indexing_slicing,
     reason = "a test that cannot go on shall end"
 )]
