@@ -21,6 +21,14 @@ pub fn assert_shape(name: &str, answer: &Value) {
     }
 }
 
+/// Holds a value against a schema that is a part of a document, as of an OpenAPI description.
+///
+/// # Errors
+/// What it breaks.
+pub fn conforms(document: &Value, schema: &Value, value: &Value) -> Result<(), String> {
+    check(document, schema, value, "$")
+}
+
 fn check(root: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), String> {
     let rules = schema.as_object().ok_or(format!("{at}: no schema"))?;
     for (key, rule) in rules {
@@ -38,7 +46,16 @@ fn check_rule(
     at: &str,
 ) -> Result<(), String> {
     let is_kept = match key {
-        "$schema" | "$id" | "title" | "description" | "$defs" => true,
+        "$schema" | "$id" | "title" | "description" | "$defs" | "format" | "examples" => true,
+        "allOf" => {
+            for one in one_or_many(rule) {
+                check(root, &one, value, at)?;
+            }
+            true
+        }
+        "maximum" => value
+            .as_f64()
+            .is_none_or(|number| Some(number) <= rule.as_f64()),
         "$ref" => {
             let path = rule.as_str().and_then(|path| path.strip_prefix('#'));
             let target = path.and_then(|path| root.pointer(path));
