@@ -33,6 +33,7 @@ mod seen;
 mod session;
 mod state;
 mod table;
+mod terminal_text;
 mod usage;
 mod verb;
 mod verdict;
