@@ -2,6 +2,7 @@
 //! here, so the comments below are manual text.
 
 mod acs;
+mod late;
 mod vm;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use crate::verb::check::CheckArgs;
 use crate::verb::setup::SetupArgs;
 
 pub(crate) use acs::AcsVerb;
+pub(crate) use late::Late;
 pub(crate) use vm::{Create, Logs, NetworkArgument, Stop, UefiArgument, VmVerb};
 
 /// Hands GPUs and other PCI devices to virtual machines, and takes them home again.
@@ -121,7 +123,7 @@ pub(crate) enum Verb {
     Hotplug,
     /// Tell and change how ports keep devices apart (Access Control Services).
     #[command(subcommand)]
-    Acs(AcsVerb),
+    Acs(Late<AcsVerb>),
     /// Set this machine up to give devices away; what 'check' asks for, as far as files can do it.
     ///
     /// That is the kernel command line (GRUB, systemd-boot, kernel-install), the modules at boot,
@@ -131,7 +133,7 @@ pub(crate) enum Verb {
     Setup(SetupArgs),
     /// Make virtual machines with devices, and look after them.
     #[command(subcommand)]
-    Vm(VmVerb),
+    Vm(Late<VmVerb>),
 }
 
 /// What `vfioctl groups` shows.

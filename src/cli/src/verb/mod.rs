@@ -19,7 +19,7 @@ pub(crate) mod vm;
 mod fitness;
 
 use crate::Done;
-use crate::command_line::Verb;
+use crate::command_line::{Late, Verb};
 use crate::session::Session;
 
 /// Does what was asked.
@@ -41,8 +41,8 @@ pub(crate) fn run(verb: Verb, session: &mut Session<'_>) -> Done {
         Verb::Release { device, plan } => release::run(device.address, plan, session),
         Verb::Recover { plan } => recover::run(plan, session),
         Verb::Hotplug => hotplug::run(session),
-        Verb::Acs(verb) => acs::run(verb, session),
+        Verb::Acs(Late(verb)) => acs::run(verb, session),
         Verb::Setup(arguments) => setup::run(&arguments, session),
-        Verb::Vm(verb) => vm::run(verb, session),
+        Verb::Vm(Late(verb)) => vm::run(verb, session),
     }
 }

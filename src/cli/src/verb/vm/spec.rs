@@ -125,12 +125,12 @@ mod tests {
     use clap::Parser as _;
 
     use super::*;
-    use crate::command_line::{CommandLine, Verb, VmVerb};
+    use crate::command_line::{CommandLine, Late, Verb, VmVerb};
 
     fn create(words: &[&str]) -> Create {
         let words = ["vfioctl", "vm", "create"].iter().chain(words);
         match CommandLine::try_parse_from(words).map(|line| line.verb) {
-            Ok(Verb::Vm(VmVerb::Create(create))) => *create,
+            Ok(Verb::Vm(Late(VmVerb::Create(create)))) => *create,
             other => panic!("{other:?}"),
         }
     }
