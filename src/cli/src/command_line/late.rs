@@ -1,13 +1,24 @@
 //! Options that are defined when they are needed, and not at every start.
 //!
-//! To define all options takes a good part of the time of a short call. Those of verbs that have verbs
-//! below them are defined when such a verb is typed.
+//! To define two hundred options takes half of the time of a short call. Those of verbs that have verbs
+//! below them, and of everything that asks a cluster, are defined when such a verb is typed.
 
-use clap::{ArgMatches, Command, Error, FromArgMatches, Subcommand};
+use clap::builder::Resettable;
+use clap::{ArgMatches, Args, Command, Error, FromArgMatches, Subcommand};
 
-/// Verbs that are defined when the verb above them is typed.
+/// Options, or verbs, that are defined when the verb above them is typed.
 #[derive(Debug, Clone)]
 pub(crate) struct Late<A>(pub(crate) A);
+
+impl<A: Args> Args for Late<A> {
+    fn augment_args(command: Command) -> Command {
+        command.defer(define::<A>)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
 
 impl<S: Subcommand> Subcommand for Late<S> {
     fn augment_subcommands(command: Command) -> Command {
@@ -33,6 +44,17 @@ impl<A: FromArgMatches> FromArgMatches for Late<A> {
     }
 }
 
+fn define<A: Args>(command: Command) -> Command {
+    // What the verb says of itself counts, and not the comment of the structure behind it.
+    let (about, long) = (
+        command.get_about().cloned(),
+        command.get_long_about().cloned(),
+    );
+    A::augment_args(command)
+        .about(Resettable::from(about))
+        .long_about(Resettable::from(long))
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -41,7 +63,7 @@ mod tests {
 
     #[test]
     fn verbs_below_verbs_are_defined_when_those_are_typed() {
-        for name in ["acs", "vm"] {
+        for name in ["acs", "vm", "task"] {
             let count = |command: &clap::Command| {
                 let verb = command.find_subcommand(name).unwrap();
                 let count = verb.get_subcommands().count();

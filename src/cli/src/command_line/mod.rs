@@ -2,8 +2,15 @@
 //! here, so the comments below are manual text.
 
 mod acs;
+mod cluster;
+mod duration;
 mod late;
+mod node;
+mod people;
+mod task;
 mod vm;
+mod vps;
+mod work;
 
 use std::path::PathBuf;
 
@@ -16,8 +23,14 @@ use crate::verb::check::CheckArgs;
 use crate::verb::setup::SetupArgs;
 
 pub(crate) use acs::AcsVerb;
+pub(crate) use cluster::{ClusterArgs, ClusterVerb, Login, Logout};
 pub(crate) use late::Late;
+pub(crate) use node::{GpuVerb, NodeVerb};
+pub(crate) use people::{TokenVerb, UserVerb};
+pub(crate) use task::{Remove, Submit, TaskList, TaskLogs, TaskVerb};
 pub(crate) use vm::{Create, Logs, NetworkArgument, Stop, UefiArgument, VmVerb};
+pub(crate) use vps::{BackendArgument, KeyArgs, MachineArgs, Ssh, VpsCreate, VpsVerb};
+pub(crate) use work::{ContainerArgs, Needs, VariableArgument};
 
 /// Hands GPUs and other PCI devices to virtual machines, and takes them home again.
 ///
@@ -134,6 +147,8 @@ pub(crate) enum Verb {
     /// Make virtual machines with devices, and look after them.
     #[command(subcommand)]
     Vm(Late<VmVerb>),
+    #[command(flatten)]
+    Cluster(ClusterVerb),
 }
 
 /// What `vfioctl groups` shows.

@@ -3,6 +3,7 @@
 pub(crate) mod acs;
 pub(crate) mod bind;
 pub(crate) mod check;
+mod cluster;
 pub(crate) mod dump;
 pub(crate) mod groups;
 pub(crate) mod hotplug;
@@ -44,5 +45,6 @@ pub(crate) fn run(verb: Verb, session: &mut Session<'_>) -> Done {
         Verb::Acs(Late(verb)) => acs::run(verb, session),
         Verb::Setup(arguments) => setup::run(&arguments, session),
         Verb::Vm(Late(verb)) => vm::run(verb, session),
+        Verb::Cluster(verb) => cluster::run(verb, session),
     }
 }

@@ -56,7 +56,7 @@ fn typed(arguments: &Create, uefi: Option<Boot>) -> Result<MachineSpec, Failure>
         return Err(Failure::usage("a machine has a name and memory"));
     };
     let kernel = arguments.kernel.as_ref().map(|image| {
-        Ok(Boot::Kernel {
+        Ok::<_, Failure>(Boot::Kernel {
             image: absolute(image)?,
             initrd: arguments.initrd.as_deref().map(absolute).transpose()?,
             append: arguments.append.clone().unwrap_or_default(),
