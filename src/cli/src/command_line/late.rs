@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn verbs_below_verbs_are_defined_when_those_are_typed() {
-        for name in ["acs", "vm", "task"] {
+        for name in ["acs", "vm", "task", "qemu"] {
             let count = |command: &clap::Command| {
                 let verb = command.find_subcommand(name).unwrap();
                 let count = verb.get_subcommands().count();

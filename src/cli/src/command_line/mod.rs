@@ -7,6 +7,7 @@ mod duration;
 mod late;
 mod node;
 mod people;
+mod qemu;
 mod task;
 mod vm;
 mod vps;
@@ -27,6 +28,7 @@ pub(crate) use cluster::{ClusterArgs, ClusterVerb, Login, Logout};
 pub(crate) use late::Late;
 pub(crate) use node::{GpuVerb, NodeVerb};
 pub(crate) use people::{TokenVerb, UserVerb};
+pub(crate) use qemu::QemuVerb;
 pub(crate) use task::{Remove, Submit, TaskList, TaskLogs, TaskVerb};
 pub(crate) use vm::{Create, Logs, NetworkArgument, Stop, UefiArgument, VmVerb};
 pub(crate) use vps::{BackendArgument, KeyArgs, MachineArgs, Ssh, VpsCreate, VpsVerb};
@@ -149,6 +151,9 @@ pub(crate) enum Verb {
     Vm(Late<VmVerb>),
     #[command(flatten)]
     Cluster(ClusterVerb),
+    /// Other names of verbs, as guides for nodes with QEMU have them.
+    #[command(subcommand)]
+    Qemu(Late<QemuVerb>),
 }
 
 /// What `vfioctl groups` shows.

@@ -46,5 +46,6 @@ pub(crate) fn run(verb: Verb, session: &mut Session<'_>) -> Done {
         Verb::Setup(arguments) => setup::run(&arguments, session),
         Verb::Vm(Late(verb)) => vm::run(verb, session),
         Verb::Cluster(verb) => cluster::run(verb, session),
+        Verb::Qemu(Late(other)) => run(other.verb(), session),
     }
 }
