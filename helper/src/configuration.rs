@@ -1,7 +1,8 @@
 //! `/etc/vfioctl/vfioctl.toml`: what the administrator wants done without being asked.
 //!
-//! The file is root's. An unknown key is an error: a word that is misspelt would otherwise be
-//! taken for one that is not there.
+//! The file is root's, and one for all of vfioctl's programs. An unknown key is an error: a word that
+//! is misspelt would otherwise be taken for one that is not there. What is in the tables of other
+//! programs is theirs to check.
 
 use std::path::Path;
 
@@ -34,7 +35,14 @@ pub(crate) enum AtBoot {
 struct File {
     #[serde(default)]
     acs: AcsTable,
+    #[serde(default, rename = "host")]
+    _host: OtherTable,
+    #[serde(default, rename = "runner")]
+    _runner: OtherTable,
 }
+
+/// A table that another program reads.
+type OtherTable = std::collections::BTreeMap<String, serde::de::IgnoredAny>;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,6 +50,9 @@ struct AcsTable {
     #[serde(default)]
     at_boot: bool,
     ports: Option<Vec<String>>,
+    /// What the runner asks for when it starts. It is nothing that the helper does unasked.
+    #[serde(rename = "override")]
+    _override: Option<bool>,
 }
 
 /// Reads the file; where there is none, nothing is wanted.
@@ -112,6 +123,18 @@ mod tests {
             at_boot("[acs]\nat_boot = true\nports = ['00:04.0']"),
             Ok(Some(ports))
         );
+    }
+
+    #[test]
+    fn tables_of_other_programs_are_left_to_them() {
+        let text = "[host]\nlisten = '[::]:8443'\n[[runner.gpu]]\nx = {y = 1}\n\
+                    [acs]\nat_boot = true\noverride = true\n";
+        assert_eq!(at_boot(text), Ok(Some(AtBoot::Gpus)));
+        assert_eq!(at_boot("[acs]\noverride = false"), Ok(None));
+        assert!(at_boot("host = 5").is_err(), "it is a table");
+        assert!(at_boot("[runer]\nhost = 'x'").is_err());
+        assert!(at_boot("[acs]\noverride = 'yes'").is_err());
+        assert!(at_boot("[runner\n").is_err());
     }
 
     #[test]

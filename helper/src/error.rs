@@ -30,6 +30,10 @@ pub enum MethodError {
     NoSuchMachine(String),
     /// The caller has a machine of that name.
     MachineExists(String),
+    /// The caller has no claim for a container of that name.
+    NoSuchContainer(String),
+    /// The caller has another claim for a container of that name.
+    ContainerExists(String),
 }
 
 impl MethodError {
@@ -57,6 +61,18 @@ impl MethodError {
         }
     }
 
+    /// What stands in the way, or what came of it, for people.
+    pub(crate) fn message(&self) -> String {
+        match self {
+            Self::Refused { message, .. } | Self::Failed { message, .. } => message.clone(),
+            Self::InvalidParameter(error) => error.to_string(),
+            Self::NoSuchMachine(name) => format!("there is no machine '{name}'"),
+            Self::MachineExists(name) => format!("there is a machine '{name}'"),
+            Self::NoSuchContainer(name) => format!("there is no claim for a container '{name}'"),
+            Self::ContainerExists(name) => format!("there is a claim for a container '{name}'"),
+        }
+    }
+
     /// The outcome as one word, for the audit line.
     pub(crate) fn outcome(&self) -> &str {
         match self {
@@ -65,6 +81,8 @@ impl MethodError {
             Self::Failed { .. } => "Failed",
             Self::NoSuchMachine(_) => "NoSuchMachine",
             Self::MachineExists(_) => "MachineExists",
+            Self::NoSuchContainer(_) => "NoSuchContainer",
+            Self::ContainerExists(_) => "ContainerExists",
         }
     }
 }

@@ -53,6 +53,8 @@ pub struct Helper {
     pub(crate) reservations: Arc<Reservations>,
     /// Changes of ACS since the boot.
     pub(crate) acs: AcsState,
+    /// Held while claims of containers are made and ended: each is looked at and written at once.
+    pub(crate) containers: Mutex<()>,
     /// Held while ACS is changed and devices are grouped anew.
     pub(crate) regrouping: Mutex<()>,
     /// What recovery did when the helper started, until someone asks.
@@ -73,6 +75,7 @@ impl Helper {
             runtime: RuntimeDirs::below(&parts.runtime),
             qemu: parts.qemu,
             acs: parts.acs,
+            containers: Mutex::default(),
             regrouping: Mutex::default(),
             machines: Machines::default(),
             reservations: Arc::default(),
@@ -132,10 +135,9 @@ impl Helper {
 
     /// An owner in words, with the user's name where there is one.
     pub(crate) fn describe_owner(&self, owner: &Owner) -> String {
-        let text = owner.to_string();
         match self.user_name(owner.uid) {
-            Some(name) => text.replace(&format!("user {}", owner.uid), &format!("user '{name}'")),
-            None => text,
+            Some(name) => owner.called(&format!("user '{name}'")),
+            None => owner.to_string(),
         }
     }
 }

@@ -49,12 +49,21 @@ pub(crate) const MAX_RECOVERED: usize = 64;
 pub(crate) const MAX_MACHINES_A_USER: usize = 32;
 /// Claims of one user: more devices than any machine has.
 pub(crate) const MAX_CLAIMS_A_USER: usize = 64;
+/// Containers of one user that have claims at once. All those of a node's runner are of one user;
+/// this is sixteen on each card of a node with sixteen.
+pub(crate) const MAX_CONTAINERS_A_USER: usize = 256;
+/// Functions that one container may claim: four on each card of such a node. With every list full
+/// and every label at its longest, all claims of a user are below 8 MiB.
+pub(crate) const MAX_CONTAINER_FUNCTIONS: usize = 64;
 /// Pins of one user: each was a claim once, and one of a device that is gone stays.
 pub(crate) const MAX_PINS_A_USER: usize = 64;
 /// Longest state file that is read back: a claim with every function of a domain in it.
 pub(crate) const MAX_STATE_BYTES: u64 = 16 << 20;
 /// How long systemd may take to start a unit's process.
 pub(crate) const UNIT_START_TIME: Duration = Duration::from_secs(30);
+/// How long a unit of the same name may take to go away: systemd forgets it once it has seen the end
+/// of its last process, and removed its cgroup.
+pub(crate) const UNIT_GONE_TIME: Duration = Duration::from_secs(10);
 /// Longest D-Bus message that is taken from systemd; the specification allows 128 MiB.
 pub(crate) const MAX_DBUS_BYTES: usize = 1 << 20;
 /// How long one QMP command may take. QEMU answers from its main loop, which a device under
@@ -74,5 +83,7 @@ pub(crate) const HOME_TIME: Duration = Duration::from_secs(120);
 pub(crate) const MAX_CONSOLE_BYTES: u64 = 8 << 20;
 /// How often that log is looked at: an emulated serial port writes a few MiB in this time.
 pub(crate) const CONSOLE_INTERVAL: Duration = Duration::from_secs(5);
+/// How much of a machine's log is read for one call; as base64 a reply is below 90 KiB.
+pub(crate) const LOG_CHUNK_BYTES: u64 = 64 << 10;
 /// How much of QEMU's own log is quoted when it fails to start.
 pub(crate) const LOG_TAIL_BYTES: usize = 2000;

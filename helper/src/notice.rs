@@ -1,6 +1,8 @@
 //! What follows when a device came or went: udev says that something did, not what.
 
-use vfioctl_core::claim::{Claim, Purpose};
+use std::sync::PoisonError;
+
+use vfioctl_core::claim::Claim;
 use vfioctl_core::pci::DriverName;
 use vfioctl_core::pin::Pin;
 
@@ -23,7 +25,10 @@ pub(crate) fn notice(helper: &Helper) -> Result<(), MethodError> {
         });
         // What recovery ends or finishes is not a matter of coming and going.
         let is_current = record.boot_id == helper.state.boot_id();
-        if is_current && !is_worked_on && !is_of_living_machine(helper, &claim) {
+        if claim.owner.container().is_some() {
+            end_container_if_gone(helper, &claim)?;
+        // Its own end takes the devices of a machine home.
+        } else if is_current && !is_worked_on && !helper.machines.is_living(&claim.owner) {
             end_if_gone(helper, &claim)?;
         }
     }
@@ -31,12 +36,28 @@ pub(crate) fn notice(helper: &Helper) -> Result<(), MethodError> {
     Ok(())
 }
 
-/// Its own end takes the devices of a machine home.
-fn is_of_living_machine(helper: &Helper, claim: &Claim) -> bool {
-    match &claim.owner.purpose {
-        Purpose::Person => false,
-        Purpose::Machine(name) => helper.machines.is_alive(claim.owner.uid, name),
+/// A container that has none of its devices any more uses none; another device in the place of one
+/// is not its. Nothing was done to them, and nothing is.
+fn end_container_if_gone(helper: &Helper, claim: &Claim) -> Result<(), MethodError> {
+    let containers = helper.containers.lock();
+    let _one_at_a_time = containers.unwrap_or_else(PoisonError::into_inner);
+    let snapshot = look_at(helper, &claim.originals)?;
+    let is_there = claim.originals.iter().any(|original| {
+        let function = snapshot.function(original.address);
+        function.is_some_and(|function| function.identity == original.identity)
+    });
+    let container = claim.owner.container();
+    let now = container.and_then(|it| helper.state.claim_of_container(claim.owner.uid, &it.name));
+    if is_there || now.as_ref() != Some(claim) {
+        return Ok(());
     }
+    helper.state.remove_claim(claim)?;
+    audit::info(&format!(
+        "{} went away: the claim of {} has ended",
+        addresses_of(claim),
+        claim.owner
+    ));
+    Ok(())
 }
 
 /// Where every function is gone, or was away and is back: the kernel forgets `driver_override`
@@ -67,16 +88,17 @@ fn end_if_gone(helper: &Helper, claim: &Claim) -> Result<(), MethodError> {
         return Ok(());
     }
     let home = bring_home(helper, claim);
-    let addresses: Vec<String> = claim
-        .originals
-        .iter()
-        .map(|o| o.address.to_string())
-        .collect();
     audit::info(&format!(
         "{} went away: the claim of {} has ended; {}",
-        addresses.join(" "),
+        addresses_of(claim),
         claim.owner,
         home.leftovers.join("; ")
     ));
     Ok(())
+}
+
+fn addresses_of(claim: &Claim) -> String {
+    let originals = claim.originals.iter();
+    let addresses: Vec<String> = originals.map(|o| o.address.to_string()).collect();
+    addresses.join(" ")
 }

@@ -2,7 +2,8 @@
 //!
 //! Who may call at all is decided by the socket's mode: `root:vfioctl 0660`. Within that, a
 //! member of the group may take what is free and give back what is their own; the superuser may
-//! give back anything.
+//! give back anything. What containers use is not given back by its address, not even by their
+//! owner: it is their claims that end.
 
 use vfioctl_core::claim::Claim;
 use vfioctl_core::pci::PciAddress;
@@ -16,19 +17,25 @@ use crate::peer::Peer;
 #[must_use]
 pub(crate) struct MayRelease(());
 
-/// Whether the caller may give back what the claim holds.
+/// Whether the caller may give back what the claim holds: take it from vfio-pci, and let its own
+/// driver have it.
 pub(crate) fn authorise_release(
     peer: &Peer,
     claim: &Claim,
     address: PciAddress,
 ) -> Result<MayRelease, Refusal> {
-    if peer.uid == claim.owner.uid || peer.is_root() {
+    let owner = claim.owner.clone();
+    if owner.container().is_some() {
+        Err(Refusal::InContainer {
+            asked: address,
+            member: address,
+            owner,
+            others: 0,
+        })
+    } else if peer.uid == owner.uid || peer.is_root() {
         Ok(MayRelease(()))
     } else {
-        Err(Refusal::NotOwner {
-            address,
-            owner: claim.owner.clone(),
-        })
+        Err(Refusal::NotOwner { address, owner })
     }
 }
 
@@ -51,7 +58,7 @@ pub(crate) fn authorise_machine(peer: &Peer) -> Result<MayStart, MethodError> {
 
 #[cfg(test)]
 mod tests {
-    use vfioctl_core::claim::Owner;
+    use vfioctl_core::claim::{Container, Owner, Purpose};
 
     use super::*;
 
@@ -82,6 +89,25 @@ mod tests {
                 owner: Owner::person(1001)
             }
         );
+    }
+
+    #[test]
+    fn what_a_container_uses_is_given_back_by_nobody() {
+        let purpose = Purpose::Container(Container {
+            name: "train".parse().unwrap(),
+            exclusive: false,
+            user: None,
+        });
+        let claim = Claim {
+            owner: Owner { uid: 1001, purpose },
+            originals: Vec::new(),
+            since: 0,
+        };
+        let address: PciAddress = "0000:01:00.0".parse().unwrap();
+        for uid in [1001, 1002, 0] {
+            let refusal = authorise_release(&peer(uid), &claim, address).unwrap_err();
+            assert_eq!(refusal.name(), "InContainer");
+        }
     }
 
     #[test]

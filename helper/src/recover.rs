@@ -121,6 +121,8 @@ fn find_orphans(helper: &Helper) -> Result<Vec<Orphan>, MethodError> {
         });
         let found = match &claim.owner.purpose {
             _ if is_journaled => continue,
+            // Nothing was done to its devices. It ends with its boot, when the claims are read.
+            Purpose::Container(_) => continue,
             // It is not taken home only to be bound again.
             _ if helper.pins.of(&claim).is_some() => continue,
             Purpose::Machine(name) if !helper.machines.is_alive(claim.owner.uid, name) => {

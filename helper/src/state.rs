@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use vfioctl_core::claim::Claim;
+use vfioctl_core::claim::{Claim, ContainerName};
 use vfioctl_core::pci::PciAddress;
 use vfioctl_protocol::device as wire_device;
 use vfioctl_protocol::wire;
@@ -29,7 +29,25 @@ const SCHEMA: u32 = 1;
 pub struct State {
     dir: StateDir,
     boot_id: String,
-    claims: Mutex<BTreeMap<PciAddress, ClaimRecord>>,
+    claims: Mutex<BTreeMap<ClaimKey, ClaimRecord>>,
+}
+
+/// What tells a claim from all others, and names its file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum ClaimKey {
+    /// Who has functions whole has them alone, so the first function is enough.
+    Whole(PciAddress),
+    /// Containers share functions, and have names.
+    Container(u32, ContainerName),
+}
+
+impl fmt::Display for ClaimKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(address) => address.fmt(f),
+            Self::Container(uid, name) => write!(f, "container-{uid}-{name}"),
+        }
+    }
 }
 
 /// A claim, and the boot in which it was made.
@@ -125,6 +143,12 @@ impl State {
         let mut claims = BTreeMap::new();
         for (name, file) in read_all::<ClaimFile>(&dir, "claims")? {
             match wire::claim_from_wire(&file.claim) {
+                // No container outlives its boot, and nothing has to be brought home.
+                Ok(claim) if claim.owner.container().is_some() && file.boot_id != boot_id => {
+                    dir.remove(&format!("claims/{name}.json"))?;
+                    let owner = &claim.owner;
+                    audit::info(&format!("the claim of {owner} has ended with its boot"));
+                }
                 Ok(claim) if !claim.originals.is_empty() => {
                     let key = key_of(&claim);
                     claims.extend(key.map(|k| {
@@ -152,7 +176,7 @@ impl State {
         &self.boot_id
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<PciAddress, ClaimRecord>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ClaimKey, ClaimRecord>> {
         self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -169,7 +193,7 @@ impl State {
         self.lock().values().cloned().collect()
     }
 
-    /// The claim that holds a function.
+    /// The claim that holds a function; the first one, where containers share it.
     pub(crate) fn claim_of(&self, address: PciAddress) -> Option<Claim> {
         self.lock()
             .values()
@@ -178,7 +202,13 @@ impl State {
             .cloned()
     }
 
-    /// Writes a claim; one of the same functions is replaced.
+    /// The claim of a user's container.
+    pub(crate) fn claim_of_container(&self, uid: u32, name: &ContainerName) -> Option<Claim> {
+        let key = ClaimKey::Container(uid, name.clone());
+        self.lock().get(&key).map(|record| record.claim.clone())
+    }
+
+    /// Writes a claim; one of the same functions, or of the same container, is replaced.
     pub(crate) fn put_claim(&self, claim: &Claim) -> Result<(), StateError> {
         let Some(key) = key_of(claim) else {
             return Ok(());
@@ -276,9 +306,14 @@ impl State {
     }
 }
 
-/// A function belongs to one claim at most, so a claim's first function names its file.
-fn key_of(claim: &Claim) -> Option<PciAddress> {
-    claim.originals.first().map(|original| original.address)
+fn key_of(claim: &Claim) -> Option<ClaimKey> {
+    match claim.owner.container() {
+        Some(container) => Some(ClaimKey::Container(claim.owner.uid, container.name.clone())),
+        None => claim
+            .originals
+            .first()
+            .map(|original| ClaimKey::Whole(original.address)),
+    }
 }
 
 fn to_json<T: Serialize>(value: &T) -> Result<Vec<u8>, StateError> {

@@ -7,7 +7,7 @@
 # status 2 and the reason.
 
 # The oldest Rust that compiles this; Cargo.toml says the same ('rust-version').
-readonly rust_minor=88
+readonly rust_minor=90
 
 say() { printf '\n== %s\n' "$*" >&2; }
 
@@ -66,10 +66,18 @@ has_rust() {
 	[[ $version =~ ^cargo\ 1\.([0-9]+)\. ]] && ((BASH_REMATCH[1] >= rust_minor))
 }
 
+# need_protoc: what building with the feature 'etcd' (vfioctl-store/etcd) takes besides: the compiler
+# of protocol buffers, and the descriptions of its own types, which is a package by itself.
+need_protoc() {
+	need_packages protobuf-compiler libprotobuf-dev
+}
+
 # The programs of the product, in target/release; as Product::build of the lab builds them.
 build_product() {
+	need_protoc
 	say 'building vfioctl (some minutes the first time)'
-	cargo build --locked --release --workspace --exclude vfioctl-tests ||
+	cargo build --locked --release --workspace --exclude vfioctl-tests \
+		--exclude vfioctl-simulation --features vfioctl-host/etcd ||
 		die 'vfioctl does not build; the reason stands above'
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use varlink_parser::{IDL, VStruct, VStructOrEnum, VType, VTypeExt};
 
-const INTERFACES: [&str; 4] = ["Inventory", "Device", "Acs", "Machine"];
+const INTERFACES: [&str; 5] = ["Inventory", "Device", "Container", "Acs", "Machine"];
 
 fn main() {
     let out: PathBuf = std::env::var_os("OUT_DIR")

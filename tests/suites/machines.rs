@@ -298,12 +298,22 @@ fn reboot() {
                           original(AUDIO, 0x8086, 0x293e, "snd_hda_intel")],
         },
     });
+    let container = json!({
+        "schema": 1,
+        "boot_id": "5e3b1b0c-0000-4000-8000-000000000001",
+        "claim": {
+            "owner": {"uid": 1001, "container": {"name": "train", "exclusive": true}},
+            "since": 1_700_000_000,
+            "functions": [original("0000:02:00.0", 0x1234, 0x1111, "bochs-drm")],
+        },
+    });
+    let file = |name: &str, content: &serde_json::Value| BootFile {
+        path: format!("/var/lib/vfioctl/claims/{name}.json").into(),
+        content: content.to_string().into_bytes(),
+        mode: 0o600,
+    };
     let options = BootOptions {
-        files: vec![BootFile {
-            path: format!("/var/lib/vfioctl/claims/{GPU}.json").into(),
-            content: claim.to_string().into_bytes(),
-            mode: 0o600,
-        }],
+        files: vec![file(GPU, &claim), file("container-1001-train", &container)],
         ..BootOptions::default()
     };
     let lab = LabWorld::boot(&options);
@@ -317,6 +327,9 @@ fn reboot() {
         journal.contains("a claim from before the last boot"),
         "{journal}"
     );
+    let ended = "the claim of container 'train' of user 1001 has ended with its boot";
+    assert!(journal.contains(ended), "{journal}");
+    lab.vfioctl(User::Alice, &["bind", "02:00.0"]).done();
     lab.vfioctl(User::Alice, &["bind", GPU]).done();
 }
 

@@ -15,6 +15,8 @@ const ALICE: u32 = 1001;
 const BOB: u32 = 1002;
 const GPU: &str = "0000:01:00.0";
 const BIND: &str = "io.vfioctl.Device.Bind";
+const READ_LOG: &str = "io.vfioctl.Machine.ReadLog";
+const CLAIM: &str = "io.vfioctl.Container.Claim";
 const INVALID: &str = "org.varlink.service.InvalidParameter";
 
 const TESTS: &[FakeTest] = &[
@@ -69,6 +71,16 @@ fn unknown_parameters(world: &FakeWorld) {
             "force",
         ),
         (
+            CLAIM,
+            json!({"name": "c", "addresses": [GPU], "uid": 0}),
+            "uid",
+        ),
+        (
+            "io.vfioctl.Container.End",
+            json!({"name": "c", "force": true}),
+            "force",
+        ),
+        (
             "io.vfioctl.Machine.Create",
             spec("/kernel", json!({"image": "/k", "path": "/x"})),
             "spec.kernel.path",
@@ -82,6 +94,21 @@ fn unknown_parameters(world: &FakeWorld) {
             "io.vfioctl.Machine.Create",
             json!({"spec": {"nam": "a"}}),
             "spec.nam",
+        ),
+        (
+            "io.vfioctl.Machine.Create",
+            json!({"spec": {"forwards": [{"port": 1}, {"port": 2, "raw": "x"}]}}),
+            "spec.forwards[1].raw",
+        ),
+        (
+            "io.vfioctl.Machine.Start",
+            json!({"name": "a", "spec": {}}),
+            "spec",
+        ),
+        (
+            "io.vfioctl.Machine.ReadLog",
+            json!({"name": "a", "of": "qemu", "offset": 0, "path": "/etc/shadow"}),
+            "path",
         ),
     ];
     for (method, parameters, unknown) in cases {
@@ -161,6 +188,38 @@ fn wrong_types(world: &FakeWorld) {
         (BIND, json!([])),
         (BIND, json!("x")),
         ("io.vfioctl.Device.Recover", json!({"commit": "yes"})),
+        (CLAIM, json!({"name": "c"})),
+        (CLAIM, json!({"name": "c", "addresses": []})),
+        (CLAIM, json!({"name": "c", "addresses": GPU})),
+        (CLAIM, json!({"name": "c", "addresses": [GPU, "../1"]})),
+        (CLAIM, json!({"name": "c", "addresses": [GPU, "01:00.0"]})),
+        (CLAIM, json!({"name": "c", "addresses": addresses(65)})),
+        (CLAIM, json!({"name": "c", "addresses": addresses(10_000)})),
+        (CLAIM, json!({"name": "", "addresses": [GPU]})),
+        (CLAIM, json!({"name": "../c", "addresses": [GPU]})),
+        (CLAIM, json!({"name": "c.json", "addresses": [GPU]})),
+        (CLAIM, json!({"name": "c\u{0}", "addresses": [GPU]})),
+        (CLAIM, json!({"name": "c".repeat(64), "addresses": [GPU]})),
+        (
+            CLAIM,
+            json!({"name": "c", "addresses": [GPU], "exclusive": 1}),
+        ),
+        (CLAIM, json!({"name": "c", "addresses": [GPU], "user": 0})),
+        (CLAIM, json!({"name": "c", "addresses": [GPU], "user": ""})),
+        (
+            CLAIM,
+            json!({"name": "c", "addresses": [GPU], "user": "a\n<3>b"}),
+        ),
+        (
+            CLAIM,
+            json!({"name": "c", "addresses": [GPU], "user": "\u{1b}[2J"}),
+        ),
+        (
+            CLAIM,
+            json!({"name": "c", "addresses": [GPU], "user": "a".repeat(129)}),
+        ),
+        ("io.vfioctl.Container.End", json!({"name": "../c"})),
+        ("io.vfioctl.Container.End", json!({"name": null})),
         (
             "io.vfioctl.Acs.Set",
             json!({"address": "0000:00:04.0", "bits": "0x1d"}),
@@ -191,12 +250,70 @@ fn wrong_types(world: &FakeWorld) {
             json!({"spec": {"name": "a", "memory_mib": 1e30,
             "cores": 1, "disks": [], "devices": [], "network": "none"}}),
         ),
+        ("io.vfioctl.Machine.Start", json!({"name": "../a"})),
+        ("io.vfioctl.Machine.Start", json!({})),
+        (READ_LOG, json!({"name": "a", "of": "shadow", "offset": 0})),
+        (READ_LOG, json!({"name": "a", "of": "qemu", "offset": -1})),
+        (READ_LOG, json!({"name": "a", "of": "qemu", "offset": 1e30})),
+        (READ_LOG, json!({"name": "../a", "of": "qemu", "offset": 0})),
+        (READ_LOG, json!({"name": "a", "of": "qemu"})),
     ] {
         let reply = connect(world, ALICE).call(method, &parameters).unwrap();
         assert_eq!(reply["error"], INVALID, "{method} {parameters}: {reply}");
     }
+    for network in [
+        json!({"network": "bridge"}),
+        json!({"network": "none", "socket": "/s"}),
+        json!({"network": "user", "socket": "/s"}),
+        json!({"network": "stream"}),
+        json!({"network": "stream", "socket": "s"}),
+        json!({"network": "stream", "socket": "/a\nb"}),
+        json!({"network": "stream", "socket": "\u{0}abstract"}),
+        json!({"network": "stream", "socket": "/s".repeat(54)}),
+        json!({"network": "stream", "socket": "/s", "forwards": forwards(1)}),
+        json!({"network": "none", "forwards": forwards(1)}),
+        json!({"network": "user", "forwards": forwards(33)}),
+        json!({"network": "user", "forwards": [{"port": 22}]}),
+        json!({"network": "user", "forwards": [{"port": 0, "guest_port": 22}]}),
+        json!({"network": "user", "forwards": [{"port": 1, "guest_port": 65536}]}),
+        json!({"network": "user", "forwards": [{"port": "1-:1,x=", "guest_port": 1}]}),
+        json!({"network": "user", "forwards": forwards_of(&["::1"])}),
+        json!({"network": "user", "forwards": forwards_of(&["localhost"])}),
+        json!({"network": "user", "forwards": forwards_of(&["127.0.0.1:1-:1,guestfwd=x"])}),
+        json!({"network": "user", "forwards": forwards_of(&["127.0.0.1", "127.0.0.1"])}),
+    ] {
+        let mut spec = json!({"name": "a", "memory_mib": 64, "cores": 1, "disks": [],
+            "devices": [GPU], "kernel": {"image": "/k"}});
+        let fields = network.as_object().unwrap().clone();
+        spec.as_object_mut().unwrap().extend(fields);
+        for method in ["io.vfioctl.Machine.Create", "io.vfioctl.Machine.Plan"] {
+            let parameters = json!({"spec": spec});
+            let reply = connect(world, ALICE).call(method, &parameters).unwrap();
+            assert_eq!(reply["error"], INVALID, "{method} {network}: {reply}");
+        }
+    }
     assert_same(&world.listing(), &before, "afterwards");
     assert_answers(world, ALICE);
+}
+
+/// As many forwards, each of another port.
+fn forwards(count: u16) -> Vec<Value> {
+    let ports = 1..=count;
+    ports
+        .map(|port| json!({"port": port, "guest_port": 22}))
+        .collect()
+}
+
+/// A forward of the same port of each address.
+fn forwards_of(addresses: &[&str]) -> Vec<Value> {
+    let forward = |address: &&str| json!({"address": address, "port": 1, "guest_port": 1});
+    addresses.iter().map(forward).collect()
+}
+
+/// Addresses of as many functions.
+fn addresses(count: usize) -> Vec<String> {
+    let at = |number: usize| format!("{:04x}:{:02x}:00.0", number / 256, number % 256);
+    (0..count).map(at).collect()
 }
 
 fn not_there(world: &FakeWorld) {
@@ -221,6 +338,7 @@ fn introspection(world: &FakeWorld) {
     let info = raw.call("org.varlink.service.GetInfo", &json!({})).unwrap();
     let interfaces = [
         "io.vfioctl.Acs",
+        "io.vfioctl.Container",
         "io.vfioctl.Device",
         "io.vfioctl.Inventory",
         "io.vfioctl.Machine",

@@ -1,22 +1,17 @@
-//! Making a machine: devices, folder, QEMU, monitor.
+//! Making a machine, and forgetting it.
 
 use std::sync::Arc;
 
-use vfioctl_core::claim::Claim;
 use vfioctl_core::machine::MachineSpec;
-use vfioctl_qemu::locked_memory_limit;
 
-use super::LaunchRequest;
-use super::launch::{not_started, run};
-use super::lifetime::{save, take_home};
+use super::lifetime::take_home;
 use super::monitor::Monitor;
-use super::plan::{MachinePlan, Taking, plan};
+use super::plan::plan;
 use super::registry::{Machine, Phase};
-use crate::apply::take;
+use super::start::{refuse_not_home, start};
 use crate::helper::{Helper, now};
 use crate::peer::Peer;
 use crate::policy::MayStart;
-use crate::refuse::{claimed, refuse_in_use};
 use crate::{MethodError, audit};
 
 /// Makes a machine and starts it; when that fails, everything is undone and no machine is left.
@@ -35,20 +30,21 @@ pub(crate) fn create(
     let folder = helper.runtime.machine(peer.uid, spec.name.as_str());
     let monitor = Monitor::at(folder.join("io/qmp.sock"), peer.uid);
     let machine = Arc::new(Machine::new(peer.uid, spec, monitor, now()));
-    helper.machines.add(&machine)?;
-    let started = start(helper, peer, &machine, &planned, progress);
-    match started {
-        Ok(()) => Ok(machine),
-        Err(error) => {
+    {
+        // Until it has started or is forgotten, it is nobody else's to start or to forget.
+        let _turn = machine.take_turn()?;
+        helper.machines.add(&machine)?;
+        if let Err(error) = start(helper, peer, &machine, &planned, progress) {
             forget(helper, &machine);
-            Err(error)
+            return Err(error);
         }
     }
+    Ok(machine)
 }
 
 /// Forgets a stopped machine.
-pub(crate) fn remove(helper: &Helper, machine: &Machine) -> Result<(), MethodError> {
-    let owner = machine.owner();
+pub(crate) fn remove(helper: &Helper, machine: &Arc<Machine>) -> Result<(), MethodError> {
+    let _turn = helper.machines.take_turn(machine)?;
     if machine.phase() != Phase::Stopped {
         return Err(MethodError::refused(
             "Running",
@@ -56,18 +52,7 @@ pub(crate) fn remove(helper: &Helper, machine: &Machine) -> Result<(), MethodErr
             format!("stop it first: 'vfioctl vm stop {}'", machine.name()),
         ));
     }
-    if helper
-        .state
-        .claims()
-        .iter()
-        .any(|claim| claim.owner == owner)
-    {
-        return Err(MethodError::refused(
-            "NotHome",
-            format!("devices of machine '{}' are not home yet", machine.name()),
-            "run 'vfioctl recover'",
-        ));
-    }
+    refuse_not_home(helper, machine)?;
     forget(helper, machine);
     Ok(())
 }
@@ -91,91 +76,4 @@ fn forget(helper: &Helper, machine: &Machine) {
         ));
     }
     helper.machines.remove(machine);
-}
-
-fn start(
-    helper: &Arc<Helper>,
-    peer: &Peer,
-    machine: &Arc<Machine>,
-    planned: &MachinePlan,
-    progress: &mut dyn FnMut(&str),
-) -> Result<(), MethodError> {
-    // Before there is a process: a helper that is killed right after the start finds it by this.
-    let unit = helper.launcher.unit_name(peer.uid, machine.name().as_str());
-    machine.change(|life| life.unit = unit);
-    save(helper, machine);
-    for taking in &planned.takes {
-        take_device(helper, peer, machine, taking, progress)?;
-    }
-    let folder = helper.runtime.make_machine(peer.uid, machine.name().as_str()).map_err(|error| {
-        MethodError::failed(
-            format!("cannot make the machine's folder: {error}"),
-            "remove what is left of an earlier machine of that name below /run/vfioctl/machines",
-            true,
-        )
-    })?;
-    progress("starting QEMU");
-    let log = folder.join("log");
-    let request = LaunchRequest {
-        peer,
-        name: machine.name().as_str(),
-        arguments: &planned.arguments,
-        log: &log,
-        locked_memory_bytes: locked_memory_limit(&machine.spec),
-        devices: &planned.nodes,
-        timeout: planned.start_timeout,
-    };
-    let launched = helper
-        .launcher
-        .start(&request)
-        .map_err(|because| not_started(because, &log))?;
-    run(helper, machine, planned, &launched, &log, progress)
-}
-
-fn take_device(
-    helper: &Helper,
-    peer: &Peer,
-    machine: &Machine,
-    taking: &Taking,
-    progress: &mut dyn FnMut(&str),
-) -> Result<(), MethodError> {
-    let owner = machine.owner();
-    let _reservation = helper.reserve(&taking.groups, &owner)?;
-    let claim = Claim {
-        owner,
-        originals: taking.originals.clone(),
-        since: now(),
-    };
-    match &taking.held {
-        Some(_) => helper.state.put_claim(&claim)?,
-        None => {
-            // Between the plan and the reservation another may have been faster.
-            let taken = taking
-                .originals
-                .iter()
-                .find_map(|o| helper.state.claim_of(o.address));
-            if let (Some(other), Some(first)) = (taken, taking.originals.first()) {
-                let address = first.address;
-                let owner = other.owner;
-                return Err(claimed(helper, address, &owner));
-            }
-            refuse_in_use(helper, &claim.originals)?;
-            take(helper, &claim, &taking.steps, &mut |step| {
-                progress(&step.to_string())
-            })?;
-        }
-    }
-    for group in &taking.groups {
-        helper
-            .kernel
-            .grant_group(*group, peer.uid)
-            .map_err(|error| {
-                MethodError::failed(
-                    format!("cannot give you the VFIO node of group {group}: {error}"),
-                    "look at the kernel's log ('dmesg'); everything is taken home",
-                    true,
-                )
-            })?;
-    }
-    Ok(())
 }

@@ -69,11 +69,10 @@ pub(super) fn finish(helper: &Helper, machine: &Machine) {
         machine.name(),
         machine.uid
     ));
-    machine.change(|life| {
-        life.devices_home = home;
-        life.phase = Phase::Stopped;
-    });
+    machine.change(|life| life.devices_home = home);
+    // Before it is stopped: then another may start it again, and write its record.
     save(helper, machine);
+    machine.change(|life| life.phase = Phase::Stopped);
 }
 
 fn describe_end(reason: Option<&str>, was_told: bool) -> String {

@@ -9,6 +9,7 @@ mod monitor;
 mod plan;
 mod record;
 mod registry;
+mod start;
 mod stop;
 mod systemd;
 
@@ -23,6 +24,7 @@ pub use direct::DirectLauncher;
 pub(crate) use lifetime::adopt_all;
 pub(crate) use plan::plan;
 pub(crate) use registry::{Machine, Machines};
+pub(crate) use start::start_again;
 pub(crate) use stop::{How, stop};
 pub use systemd::SystemdLauncher;
 

@@ -55,6 +55,12 @@ impl Monitor {
         }
     }
 
+    /// Forgets a QEMU that has ended, for the next one at the same socket.
+    pub(crate) fn forget(&self) {
+        *self.lock() = None;
+        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Client>> {
         self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use vfioctl_core::Snapshot;
 use vfioctl_core::claim::{Claim, Original, Owner};
 use vfioctl_core::machine::MachineSpec;
-use vfioctl_core::pci::{GroupId, PciAddress, SriovRole};
+use vfioctl_core::pci::{BarKind, GroupId, PciAddress, SriovRole};
 use vfioctl_core::plan::{BindPlan, Step};
 use vfioctl_qemu::{Accel, Host, PassedDevice, arguments, start_timeout};
 use vfioctl_scan::{HostView, read_snapshot};
@@ -51,8 +51,12 @@ pub(crate) fn plan(
     let passed: Vec<PassedDevice> = spec
         .devices
         .iter()
-        .map(|device| PassedDevice {
-            functions: passed_functions(&snapshot, &takes, *device),
+        .map(|device| {
+            let functions = passed_functions(&snapshot, &takes, *device);
+            PassedDevice {
+                windows_bytes: large_windows(&snapshot, &functions),
+                functions,
+            }
         })
         .collect();
     let accel = accel(helper, peer);
@@ -148,6 +152,16 @@ fn passed_functions(snapshot: &Snapshot, takes: &[Taking], device: PciAddress) -
         .flat_map(|taking| &taking.originals)
         .map(|original| original.address)
         .filter(|at| *at == device || (!is_virtual && at.is_same_slot(device)))
+        .collect()
+}
+
+/// Sizes of the windows that the guest's firmware puts above 4 GiB.
+fn large_windows(snapshot: &Snapshot, functions: &[PciAddress]) -> Vec<u64> {
+    let functions = functions.iter().filter_map(|at| snapshot.function(*at));
+    functions
+        .flat_map(|function| &function.bars)
+        .filter(|bar| bar.kind == BarKind::Memory64)
+        .map(|bar| bar.size_bytes)
         .collect()
 }
 

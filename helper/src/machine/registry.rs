@@ -1,7 +1,7 @@
 //! The machines that the helper knows.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use vfioctl_core::claim::{MachineName, Owner, Purpose};
@@ -35,11 +35,15 @@ pub(crate) struct Machine {
     pub(crate) monitor: Monitor,
     life: Mutex<Life>,
     changed: Condvar,
+    /// Held by whoever starts it or forgets it.
+    turn: Mutex<()>,
 }
 
 /// What changes in a machine's life.
 #[derive(Debug, Clone)]
 pub(crate) struct Life {
+    /// How many it has had before, since this helper knows it.
+    number: u64,
     pub(crate) phase: Phase,
     pub(crate) since: u64,
     pub(crate) process: Option<ProcessRecord>,
@@ -48,24 +52,59 @@ pub(crate) struct Life {
     pub(crate) devices_home: Vec<String>,
 }
 
-impl Machine {
-    /// A machine that is about to be started.
-    pub(crate) fn new(uid: u32, spec: MachineSpec, monitor: Monitor, since: u64) -> Self {
-        let life = Life {
+impl Life {
+    fn starting(since: u64) -> Self {
+        Self {
+            number: 0,
             phase: Phase::Starting,
             since,
             process: None,
             unit: None,
             ended: None,
             devices_home: Vec::new(),
-        };
+        }
+    }
+}
+
+impl Machine {
+    /// A machine that is about to be started.
+    pub(crate) fn new(uid: u32, spec: MachineSpec, monitor: Monitor, since: u64) -> Self {
         Self {
             uid,
             spec,
             monitor,
-            life: Mutex::new(life),
+            life: Mutex::new(Life::starting(since)),
             changed: Condvar::new(),
+            turn: Mutex::default(),
         }
+    }
+
+    /// The right to start it, or to forget it.
+    ///
+    /// # Errors
+    /// `Starting`, where another has it.
+    pub(crate) fn take_turn(&self) -> Result<MutexGuard<'_, ()>, MethodError> {
+        match self.turn.try_lock() {
+            Ok(turn) => Ok(turn),
+            Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => Err(MethodError::refused(
+                "Starting",
+                format!("machine '{}' is being started", self.name()),
+                "wait until 'vfioctl vm show' says that it runs",
+            )),
+        }
+    }
+
+    /// A new life: what is known of the last one is forgotten.
+    pub(crate) fn begin(&self, now: u64) {
+        self.monitor.forget();
+        self.change(|life| {
+            let number = life.number + 1;
+            *life = Life {
+                number,
+                ..Life::starting(now)
+            };
+        });
     }
 
     /// Its name.
@@ -101,16 +140,14 @@ impl Machine {
         self.changed.notify_all();
     }
 
-    /// Waits for the end; tells whether it has come.
+    /// Waits for the end of this life; tells whether it has come.
     pub(crate) fn has_stopped_within(&self, timeout: Duration) -> bool {
-        let is_alive = |life: &mut Life| life.phase != Phase::Stopped;
-        let life = self
-            .changed
-            .wait_timeout_while(self.lock(), timeout, is_alive);
-        life.map_or_else(
-            |poisoned| poisoned.into_inner().0.phase,
-            |(life, _)| life.phase,
-        ) == Phase::Stopped
+        let life = self.lock();
+        let number = life.number;
+        let is_alive = |life: &mut Life| life.number == number && life.phase != Phase::Stopped;
+        let waited = self.changed.wait_timeout_while(life, timeout, is_alive);
+        let mut life = waited.unwrap_or_else(PoisonError::into_inner).0;
+        !is_alive(&mut life)
     }
 
     /// What goes on disk.
@@ -195,6 +232,23 @@ impl Machines {
         self.lock().remove(&(machine.uid, machine.name().clone()));
     }
 
+    /// The right to start a machine that is known, or to forget it.
+    ///
+    /// # Errors
+    /// `Starting`, where another has it; `NoSuchMachine`, where another has forgotten the machine.
+    pub(crate) fn take_turn<'a>(
+        &self,
+        machine: &'a Arc<Machine>,
+    ) -> Result<MutexGuard<'a, ()>, MethodError> {
+        let turn = machine.take_turn()?;
+        let known = self.find(machine.uid, machine.name());
+        if known.is_some_and(|known| Arc::ptr_eq(&known, machine)) {
+            Ok(turn)
+        } else {
+            Err(MethodError::NoSuchMachine(machine.name().to_string()))
+        }
+    }
+
     /// A user's machine.
     pub(crate) fn find(&self, uid: u32, name: &MachineName) -> Option<Arc<Machine>> {
         self.lock().get(&(uid, name.clone())).cloned()
@@ -213,6 +267,14 @@ impl Machines {
     pub(crate) fn is_alive(&self, uid: u32, name: &MachineName) -> bool {
         self.find(uid, name)
             .is_some_and(|machine| machine.phase() != Phase::Stopped)
+    }
+
+    /// Whether an owner is a machine that still needs its devices.
+    pub(crate) fn is_living(&self, owner: &Owner) -> bool {
+        match &owner.purpose {
+            Purpose::Machine(name) => self.is_alive(owner.uid, name),
+            Purpose::Person | Purpose::Container(_) => false,
+        }
     }
 
     /// Whether any machine runs.

@@ -6,9 +6,9 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::dbus::{Connection, Value};
+use super::dbus::{CallError, Connection, Value};
 use super::{LaunchRequest, Launched, Launcher};
-use crate::limits::UNIT_START_TIME;
+use crate::limits::{UNIT_GONE_TIME, UNIT_START_TIME};
 
 /// Where process 1 listens for root.
 const SOCKET: &str = "/run/systemd/private";
@@ -16,6 +16,7 @@ const DESTINATION: &str = "org.freedesktop.systemd1";
 const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const SERVICE: &str = "org.freedesktop.systemd1.Service";
+const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
 /// How often the unit is asked for its process while it starts.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -140,6 +141,20 @@ impl SystemdLauncher {
     }
 }
 
+/// A machine that is started again has had a unit of this name, which may not have gone yet.
+fn start_unit(connection: &mut Connection, arguments: &[Value]) -> Result<(), CallError> {
+    let deadline = Instant::now() + UNIT_GONE_TIME;
+    loop {
+        let method = "StartTransientUnit";
+        match connection.call(DESTINATION, MANAGER_PATH, MANAGER, method, arguments) {
+            Err(CallError::Remote(name, _)) if name == UNIT_EXISTS && Instant::now() < deadline => {
+                std::thread::sleep(POLL);
+            }
+            answer => return answer.map(drop),
+        }
+    }
+}
+
 fn unit_name(uid: u32, name: &str) -> String {
     format!("vfioctl-machine-{uid}-{name}.service")
 }
@@ -154,14 +169,7 @@ impl Launcher for SystemdLauncher {
             Value::Array("(sv)", self.properties(request)),
             Value::Array("(sa(sv))", Vec::new()),
         ];
-        connection
-            .call(
-                DESTINATION,
-                MANAGER_PATH,
-                MANAGER,
-                "StartTransientUnit",
-                &arguments,
-            )
+        start_unit(&mut connection, &arguments)
             .map_err(|error| format!("systemd does not start '{unit}': {error}"))?;
         let deadline = Instant::now() + request.timeout.min(UNIT_START_TIME);
         let mut was_seen = false;

@@ -3,17 +3,21 @@
 
 mod acs;
 mod bind;
+mod container;
 mod create_machine;
 mod describe;
 mod list_claims;
 mod list_machines;
 mod notice;
 mod plan_machine;
+mod read_log;
 mod recover;
 mod release;
+mod release_containers;
 mod remove_machine;
 mod reply;
 mod session;
+mod start_machine;
 mod stop_machine;
 
 use std::sync::Arc;
@@ -41,6 +45,7 @@ pub(crate) fn service(helper: &Arc<Helper>, peer: &Peer) -> VarlinkService {
         vec![
             Box::new(vfioctl_protocol::inventory::new(session())),
             Box::new(vfioctl_protocol::device::new(session())),
+            Box::new(vfioctl_protocol::container::new(session())),
             Box::new(vfioctl_protocol::acs::new(session())),
             Box::new(vfioctl_protocol::machine::new(session())),
         ],

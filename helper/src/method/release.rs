@@ -1,5 +1,7 @@
 //! `Release`: gives a device back to the drivers it had.
 
+use std::sync::PoisonError;
+
 use vfioctl_core::claim::{Claim, Purpose};
 use vfioctl_core::pci::PciAddress;
 use vfioctl_core::pin::Pin;
@@ -9,14 +11,24 @@ use vfioctl_protocol::wire;
 use vfioctl_scan::{read_device_nodes, read_holders};
 
 use super::bind::parse_address;
+use super::release_containers::{end_claims, find_containers, members_of_all};
 use super::session::Session;
 use crate::apply::{give_back, groups_of, plan_home};
 use crate::helper::Helper;
 use crate::policy::{MayRelease, authorise_release};
+use crate::refuse::refused;
 use crate::{MethodError, audit};
 
 pub(super) fn plan(session: &Session, address: &str) -> Result<io::PlanRelease_Reply, MethodError> {
     let address = parse_address(address)?;
+    let containers = find_containers(session, address)?;
+    if !containers.is_empty() {
+        return Ok(io::PlanRelease_Reply {
+            members: members_of_all(&containers),
+            steps: Vec::new(),
+            unpinned: Vec::new(),
+        });
+    }
     let (claim, pins) = find(session, address)?;
     let Some((claim, _may)) = claim else {
         return Ok(io::PlanRelease_Reply {
@@ -54,6 +66,9 @@ fn try_release(
     progress: &mut dyn FnMut(io::Step),
 ) -> Result<io::Release_Reply, MethodError> {
     let helper = &session.helper;
+    if let Some(released) = release_containers(session, address)? {
+        return Ok(reply(released, Vec::new(), &[]));
+    }
     let (claim, pins) = find(session, address)?;
     let Some((claim, _may)) = claim else {
         unpin(helper, &pins)?;
@@ -76,6 +91,19 @@ fn try_release(
         ));
     }
     Ok(reply(members_of(&claim), home.leftovers, &pins))
+}
+
+/// The functions that were released; `None` where no container uses the one that was named.
+fn release_containers(
+    session: &Session,
+    address: PciAddress,
+) -> Result<Option<Vec<String>>, MethodError> {
+    let helper = &session.helper;
+    let containers = helper.containers.lock();
+    let _one_at_a_time = containers.unwrap_or_else(PoisonError::into_inner);
+    let claims = find_containers(session, address)?;
+    end_claims(helper, &claims)?;
+    Ok((!claims.is_empty()).then(|| members_of_all(&claims)))
 }
 
 fn reply(released: Vec<String>, leftovers: Vec<String>, pins: &[Pin]) -> io::Release_Reply {
@@ -175,13 +203,16 @@ fn find_claim(session: &Session, address: PciAddress) -> Result<(Claim, MayRelea
             Refusal::UnknownAddress(address).into()
         });
     };
-    let may = authorise_release(&session.peer, &claim, address)
-        .map_err(|_| not_owner(session, &claim, address))?;
+    let may =
+        authorise_release(&session.peer, &claim, address).map_err(|refusal| match refusal {
+            Refusal::NotOwner { .. } => not_owner(session, &claim, address),
+            other => refused(helper, other),
+        })?;
     if let Purpose::Machine(name) = &claim.owner.purpose
         && helper.machines.is_alive(claim.owner.uid, name)
     {
         let owner = claim.owner.clone();
-        return Err(Refusal::InMachine { address, owner }.into());
+        return Err(refused(helper, Refusal::InMachine { address, owner }));
     }
     Ok((claim, may))
 }

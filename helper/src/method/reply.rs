@@ -47,6 +47,24 @@ pub(super) fn reply_error(
                 json!({ "name": name, "message": message, "hint": hint }),
             )
         }
+        MethodError::NoSuchContainer(name) => {
+            let message = format!("you have no claim for a container '{name}'");
+            let hint = "run 'vfioctl list --all --json' to see all claims";
+            (
+                "NoSuchContainer",
+                json!({ "name": name, "message": message, "hint": hint }),
+            )
+        }
+        MethodError::ContainerExists(name) => {
+            let message = format!(
+                "you have a claim for a container '{name}', of other functions or in another mode"
+            );
+            let hint = "end that claim first, or choose another name";
+            (
+                "ContainerExists",
+                json!({ "name": name, "message": message, "hint": hint }),
+            )
+        }
     };
     call.reply_struct(Reply::error(
         format!("{interface}.{name}"),

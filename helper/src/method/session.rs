@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use vfioctl_protocol::{LEVEL, acs, device, inventory, machine};
+use vfioctl_protocol::{LEVEL, acs, container, device, inventory, machine};
 
 use super::reply::reply_error;
 use super::{
-    acs as method, bind, create_machine, describe, list_claims, list_machines, notice,
-    plan_machine, recover, release, remove_machine, stop_machine,
+    acs as method, bind, container as claims, create_machine, describe, list_claims, list_machines,
+    notice, plan_machine, read_log, recover, release, remove_machine, start_machine, stop_machine,
 };
 use crate::helper::Helper;
 use crate::peer::Peer;
@@ -19,6 +19,7 @@ pub(super) struct Session {
 }
 
 const ACS: &str = "io.vfioctl.Acs";
+const CONTAINER: &str = "io.vfioctl.Container";
 const DEVICE: &str = "io.vfioctl.Device";
 const INVENTORY: &str = "io.vfioctl.Inventory";
 const MACHINE: &str = "io.vfioctl.Machine";
@@ -117,6 +118,35 @@ impl device::VarlinkInterface for Session {
         match recover::recover(self, commit.unwrap_or(false)) {
             Ok(recovered) => call.reply(recovered),
             Err(error) => reply_error(call, DEVICE, error),
+        }
+    }
+}
+
+impl container::VarlinkInterface for Session {
+    fn claim(
+        &self,
+        call: &mut dyn container::Call_Claim,
+        name: String,
+        addresses: Vec<String>,
+        exclusive: Option<bool>,
+        user: Option<String>,
+    ) -> varlink::Result<()> {
+        let request = container::Claim_Args {
+            name,
+            addresses,
+            exclusive,
+            user,
+        };
+        match claims::claim(self, &request) {
+            Ok(reply) => call.reply_struct(reply.into()),
+            Err(error) => reply_error(call, CONTAINER, error),
+        }
+    }
+
+    fn end(&self, call: &mut dyn container::Call_End, name: String) -> varlink::Result<()> {
+        match claims::end(self, &name) {
+            Ok(()) => call.reply(),
+            Err(error) => reply_error(call, CONTAINER, error),
         }
     }
 }
@@ -246,6 +276,34 @@ impl machine::VarlinkInterface for Session {
         call.set_continues(false);
         match created {
             Ok(info) => call.reply(None, Some(info)),
+            Err(error) => reply_error(call, MACHINE, error),
+        }
+    }
+
+    fn start(&self, call: &mut dyn machine::Call_Start, name: String) -> varlink::Result<()> {
+        let more = call.wants_more();
+        call.set_continues(more);
+        let started = start_machine::start_machine(self, &name, &mut |text| {
+            if more {
+                let _ = call.reply(Some(text.to_owned()), None);
+            }
+        });
+        call.set_continues(false);
+        match started {
+            Ok(info) => call.reply(None, Some(info)),
+            Err(error) => reply_error(call, MACHINE, error),
+        }
+    }
+
+    fn read_log(
+        &self,
+        call: &mut dyn machine::Call_ReadLog,
+        name: String,
+        of: machine::ReadLog_Args_of,
+        offset: i64,
+    ) -> varlink::Result<()> {
+        match read_log::read_log(self, &name, &of, offset) {
+            Ok(reply) => call.reply_struct(reply.into()),
             Err(error) => reply_error(call, MACHINE, error),
         }
     }

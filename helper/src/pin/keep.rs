@@ -6,14 +6,14 @@ use vfioctl_core::Snapshot;
 use vfioctl_core::claim::{Claim, Owner, Purpose};
 use vfioctl_core::pci::{DriverName, GroupId, PciAddress};
 use vfioctl_core::pin::Pin;
-use vfioctl_core::plan::{BindPlan, Leftover, Step, find_groups};
+use vfioctl_core::plan::{BindPlan, Leftover, Step, find_groups, refuse_claimed};
 use vfioctl_protocol::device::Recovered;
 use vfioctl_protocol::wire;
 use vfioctl_scan::{HostView, read_slot, read_snapshot};
 
 use crate::apply::{Home, bring_home, grant, groups_of, look_at, take};
 use crate::helper::{Helper, now};
-use crate::refuse::{claimed, plan_device, refuse_in_use};
+use crate::refuse::{plan_device, refuse_in_use, refused};
 use crate::state::ClaimRecord;
 use crate::{MethodError, audit};
 
@@ -57,7 +57,7 @@ pub(crate) fn plan_pins(helper: &Helper) -> Vec<Recovered> {
                 Look::Away(because) => Err(because),
                 Look::Ready(own) => plan_again(helper, pin, own.as_ref())
                     .map(|plan| plan.steps)
-                    .map_err(because_of),
+                    .map_err(|error| error.message()),
             };
             Some(describe(helper, pin, planned, true))
         })
@@ -97,21 +97,15 @@ fn own_claim(helper: &Helper, pin: &Pin) -> Option<ClaimRecord> {
     records.find(|record| pin.is_held_by(&record.claim))
 }
 
-fn is_alive(helper: &Helper, claim: &Claim) -> bool {
-    match &claim.owner.purpose {
-        Purpose::Person => false,
-        Purpose::Machine(name) => helper.machines.is_alive(claim.owner.uid, name),
-    }
-}
-
 fn look(helper: &Helper, pin: &Pin) -> Look {
     let own = own_claim(helper, pin);
-    if own.as_ref().is_some_and(|own| is_alive(helper, &own.claim)) {
+    let owner = own.as_ref().map(|own| &own.claim.owner);
+    if owner.is_some_and(|owner| helper.machines.is_living(owner)) {
         return Look::Held;
     }
     let snapshot = match look_at(helper, &pin.originals) {
         Ok(snapshot) => snapshot,
-        Err(error) => return Look::Away(because_of(error)),
+        Err(error) => return Look::Away(error.message()),
     };
     if let Some(mismatch) = pin.find_mismatch(&snapshot) {
         return Look::Away(match mismatch {
@@ -119,12 +113,13 @@ fn look(helper: &Helper, pin: &Pin) -> Look {
             other => other.to_string(),
         });
     }
-    let other = pin.originals.iter().find_map(|original| {
-        let claim = helper.state.claim_of(original.address)?;
-        (!pin.is_held_by(&claim)).then_some((original.address, claim.owner))
-    });
-    if let Some((address, owner)) = other {
-        return Look::Away(because_of(claimed(helper, address, &owner)));
+    let claims = helper.state.claims().into_iter();
+    let others: Vec<Claim> = claims.filter(|claim| !pin.is_held_by(claim)).collect();
+    for original in &pin.originals {
+        let address = original.address;
+        if let Err(refusal) = refuse_claimed(&others, address, address) {
+            return Look::Away(refused(helper, refusal).message());
+        }
     }
     let is_current = own.as_ref().is_some_and(|own| {
         own.claim.owner.purpose == Purpose::Person && own.boot_id == helper.state.boot_id()
@@ -172,7 +167,7 @@ fn plan_again(helper: &Helper, pin: &Pin, own: Option<&Claim>) -> Result<BindPla
 fn bind_again(helper: &Helper, pin: &Pin, own: Option<&Claim>) -> Result<Vec<Step>, NotKept> {
     let because = |error: MethodError| match error {
         MethodError::Refused { reason, .. } if reason == "Busy" => NotKept::Later,
-        error => NotKept::Because(because_of(error)),
+        error => NotKept::Because(error.message()),
     };
     let owner = Owner::person(pin.uid);
     let groups = groups_with(helper, pin).map_err(because)?;
@@ -230,7 +225,7 @@ fn take_home(helper: &Helper, pin: &Pin) {
 
 /// A machine's claim whose machine has ended.
 fn is_over(helper: &Helper, claim: &Claim) -> bool {
-    claim.owner.purpose != Purpose::Person && !is_alive(helper, claim)
+    claim.owner.purpose != Purpose::Person && !helper.machines.is_living(&claim.owner)
 }
 
 /// A machine that had a pinned device has ended: its user has the device again, as a person, and
@@ -257,13 +252,6 @@ fn names(pin: &Pin) -> String {
         .map(|o| o.address.to_string())
         .collect();
     names.join(" ")
-}
-
-fn because_of(error: MethodError) -> String {
-    match error {
-        MethodError::Refused { message, .. } | MethodError::Failed { message, .. } => message,
-        other => other.outcome().to_owned(),
-    }
 }
 
 fn describe(

@@ -303,6 +303,24 @@ impl Helper {
         Ok(reply.machine)
     }
 
+    /// Starts a stopped machine again. The helper tells its progress every few seconds, however long
+    /// QEMU takes.
+    pub(crate) fn start_machine(
+        &mut self,
+        name: &str,
+        mut progress: impl FnMut(String),
+    ) -> Reply<machine::Start_Reply> {
+        let parameters = machine::Start_Args {
+            name: name.to_owned(),
+        };
+        self.client.call_more(
+            "io.vfioctl.Machine.Start",
+            parameters,
+            limits::MACHINE_MARGIN,
+            |reply: machine::Start_Reply| reply.progress.into_iter().for_each(&mut progress),
+        )
+    }
+
     /// Ends a machine; it has `powerdown` where it is given, and is cut off where not.
     pub(crate) fn stop_machine(
         &mut self,

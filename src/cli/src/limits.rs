@@ -47,6 +47,10 @@ pub(crate) const SPEC_FILE: u64 = 1024 * 1024;
 /// byte is too many.
 pub(crate) const DUMP_FILE: u64 = (64 << 20) + 1;
 
+/// Names of people in the state of a function that containers share: a list's column has room for
+/// them, and 'vfioctl show' has all.
+pub(crate) const NAMES_IN_A_STATE: usize = 3;
+
 /// Bridges that do not isolate, named of one function beside the one that decides: real trees are
 /// less than 20 deep, and 65,536 functions with 256 each would be gigabytes.
 pub(crate) const BLOCKERS: usize = 31;

@@ -1,7 +1,7 @@
 //! Machines that do not exist, for tests.
 
 use vfioctl_core::acs::Acs;
-use vfioctl_core::claim::{Claim, Original, Owner, Purpose};
+use vfioctl_core::claim::{Claim, Container, Original, Owner, Purpose};
 use vfioctl_core::config::{HeaderType, PcieType};
 use vfioctl_core::pci::{
     Bar, BarKind, ClassCode, GroupId, Identity, PciAddress, PciFunction, SriovRole,
@@ -193,6 +193,62 @@ pub(crate) fn desktop_pinned() -> Seen {
     lost.originals[0].address = "0000:04:00.0".parse().unwrap();
     let problem = "0000:04:00.0 is now 10ec:8168, not 10de:2684; left alone";
     seen.pins = Answer::Known(vec![pin(&first, None), pin(&lost, Some(problem))]);
+    seen
+}
+
+/// A claim of a container that the user 'runner' runs.
+pub(crate) fn container_claim(
+    snapshot: &Snapshot,
+    address: &str,
+    name: &str,
+    user: Option<&str>,
+    exclusive: bool,
+) -> SeenClaim {
+    let function = snapshot.function(address.parse().unwrap()).unwrap();
+    let purpose = Purpose::Container(Container {
+        name: name.parse().unwrap(),
+        exclusive,
+        user: user.map(|user| user.parse().unwrap()),
+    });
+    claim(&[function], Owner { uid: 990, purpose }, "runner")
+}
+
+/// The same desktop with bob's card, and its audio function, on their own drivers: three containers
+/// share the card, and one has the device that no IOMMU covers for itself.
+pub(crate) fn desktop_shared() -> Seen {
+    let mut seen = desktop();
+    let gpu: PciAddress = "0000:02:00.0".parse().unwrap();
+    let mut card = seen.snapshot.functions.remove(&gpu).unwrap();
+    card.driver = "amdgpu".parse().ok();
+    let audio = PciFunction {
+        iommu_group: card.iommu_group,
+        driver: "snd_hda_intel".parse().ok(),
+        ..function("0000:02:00.1", 0x1002, 0xab30, 0x04_0300)
+    };
+    for function in [card, audio] {
+        seen.snapshot.functions.insert(function.address, function);
+    }
+    let Answer::Known(claims) = &mut seen.claims else {
+        return seen;
+    };
+    claims.truncate(1);
+    for (name, user) in [("a", "bob"), ("b", "cid"), ("c", "dan")] {
+        let address = "0000:02:00.0";
+        claims.push(container_claim(
+            &seen.snapshot,
+            address,
+            name,
+            Some(user),
+            false,
+        ));
+    }
+    claims.push(container_claim(
+        &seen.snapshot,
+        "0000:04:00.0",
+        "z",
+        None,
+        true,
+    ));
     seen
 }
 

@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 
 use serde::Serialize;
-use vfioctl_core::claim::{Claim, Owner, Purpose};
+use vfioctl_core::claim::{Claim, Owner};
 use vfioctl_core::iommu::GroupIndex;
 use vfioctl_core::pci::PciAddress;
 use vfioctl_core::pin::Pin;
@@ -101,11 +101,7 @@ impl SeenPin {
 }
 
 fn owner_text(owner: &Owner, user: Option<&str>) -> String {
-    let user = user.map_or_else(|| format!("user {}", owner.uid), str::to_owned);
-    match &owner.purpose {
-        Purpose::Person => user,
-        Purpose::Machine(name) => format!("machine '{name}' of {user}"),
-    }
+    user.map_or_else(|| owner.to_string(), |user| owner.called(user))
 }
 
 impl Seen {
@@ -114,13 +110,22 @@ impl Seen {
         self.index.get_or_init(|| GroupIndex::of(&self.snapshot))
     }
 
-    /// The claim that holds a function, where claims can be seen.
+    /// The claim that holds a function, where claims can be seen; the first one, where containers
+    /// share it.
     pub(crate) fn claim_of(&self, address: PciAddress) -> Option<&SeenClaim> {
         self.claims
             .as_ref()
             .known()?
             .iter()
             .find(|seen| seen.claim.holds(address))
+    }
+
+    /// The claims of the containers that use a function; `None` where claims cannot be seen.
+    pub(crate) fn containers_at(&self, address: PciAddress) -> Option<Vec<&SeenClaim>> {
+        let claims = self.claims.as_ref().known()?.iter();
+        let uses =
+            |seen: &&SeenClaim| seen.claim.owner.container().is_some() && seen.claim.holds(address);
+        Some(claims.filter(uses).collect())
     }
 
     /// The pins of whatever sits, or sat, at the address; `None` where pins cannot be seen.
@@ -225,6 +230,8 @@ fn heading(snapshot: &Snapshot) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use vfioctl_core::claim::Purpose;
+
     use super::*;
 
     #[test]

@@ -1,11 +1,14 @@
 //! The state of a function: whether it can be had, and if not, why.
 
+use std::collections::BTreeSet;
+
 use vfioctl_core::Answer;
 use vfioctl_core::pci::PciAddress;
 use vfioctl_core::plan::{Refusal, plan_bind_by};
 
+use crate::limits;
 use crate::record::{OwnerRecord, StateKind, StateRecord};
-use crate::seen::Seen;
+use crate::seen::{Seen, SeenClaim};
 
 /// Decides whether a function can be had, by the same plan that binding would make.
 pub(crate) fn find_state(seen: &Seen, address: PciAddress) -> StateRecord {
@@ -54,6 +57,14 @@ fn refused(seen: &Seen, address: PciAddress, refusal: &Refusal) -> StateRecord {
                 None => "claimed".to_owned(),
             };
             (kind, text, Some(*member))
+        }
+        Refusal::InContainer { member, .. } => {
+            let own = containers_text(seen, address).map(|text| (text, address));
+            let (text, member) = own.unwrap_or_else(|| {
+                let text = containers_text(seen, *member).unwrap_or_default();
+                (text, *member)
+            });
+            (StateKind::InContainers, text, Some(member))
         }
         Refusal::NeededByHost {
             member, host_use, ..
@@ -115,10 +126,16 @@ fn refused(seen: &Seen, address: PciAddress, refusal: &Refusal) -> StateRecord {
         ),
     };
     let other = member.filter(|member| *member != address);
+    // What can be given to nobody can be used by containers all the same.
+    let text = match containers_text(seen, address) {
+        Some(used) if kind != StateKind::InContainers => format!("{text}; {used}"),
+        _ => text,
+    };
     let owner = match refusal {
         Refusal::Claimed {
             address: member, ..
-        } => seen
+        }
+        | Refusal::InContainer { member, .. } => seen
             .claim_of(address)
             .or(seen.claim_of(*member))
             .map(OwnerRecord::of),
@@ -133,6 +150,49 @@ fn refused(seen: &Seen, address: PciAddress, refusal: &Refusal) -> StateRecord {
         },
         member: other.map(|member| member.to_string()),
         owner,
+    }
+}
+
+/// Who uses a function in containers: how many, whose, and whether for itself.
+fn containers_text(seen: &Seen, address: PciAddress) -> Option<String> {
+    let claims = seen.containers_at(address)?;
+    match claims.as_slice() {
+        [] => None,
+        [one] => {
+            let container = one.claim.owner.container();
+            let alone = container.is_some_and(|container| container.exclusive);
+            let alone = if alone { " alone" } else { "" };
+            Some(format!("used by {}{alone}", one.owner_text()))
+        }
+        several => {
+            let whose: BTreeSet<String> = several.iter().map(|claim| whose(claim)).collect();
+            let mut names: Vec<String> = whose.into_iter().collect();
+            let more = names.len().saturating_sub(limits::NAMES_IN_A_STATE);
+            names.truncate(limits::NAMES_IN_A_STATE);
+            let mut text = format!(
+                "used by {} containers of {}",
+                several.len(),
+                names.join(", ")
+            );
+            if more > 0 {
+                text.push_str(&format!(" and {more} more"));
+            }
+            Some(text)
+        }
+    }
+}
+
+/// Whom a container runs for; without a label, its own user.
+fn whose(claim: &SeenClaim) -> String {
+    let label = claim
+        .claim
+        .owner
+        .container()
+        .and_then(|it| it.user.as_ref());
+    match (label, &claim.user) {
+        (Some(label), _) => label.to_string(),
+        (None, Some(user)) => user.clone(),
+        (None, None) => format!("user {}", claim.claim.owner.uid),
     }
 }
 
@@ -185,6 +245,45 @@ mod tests {
         );
         seen.claims = Answer::Known(Vec::new());
         assert_eq!(text(&seen, "0000:01:00.0"), "free");
+    }
+
+    #[test]
+    fn containers_are_counted_and_named() {
+        let mut seen = sample::desktop_shared();
+        let (gpu, audio) = ("0000:02:00.0", "0000:02:00.1");
+        assert_eq!(text(&seen, gpu), "used by 3 containers of bob, cid, dan");
+        let goes = "used by 3 containers of bob, cid, dan (0000:02:00.0 goes with it)";
+        assert_eq!(text(&seen, audio), goes);
+        let state = find_state(&seen, gpu.parse().unwrap());
+        assert_eq!(
+            (state.kind, state.reason),
+            (StateKind::InContainers, Some("InContainer"))
+        );
+        assert_eq!(
+            state.owner.unwrap().text(),
+            "container 'a' of runner for 'bob'"
+        );
+        // One alone, on a card that no IOMMU covers.
+        assert_eq!(
+            text(&seen, "0000:04:00.0"),
+            "not passable: no IOMMU group; used by container 'z' of runner alone"
+        );
+        let Answer::Known(claims) = &mut seen.claims else {
+            panic!("the helper sees claims")
+        };
+        for user in ["eve", "fay"] {
+            claims.push(sample::container_claim(
+                &seen.snapshot,
+                gpu,
+                user,
+                Some(user),
+                false,
+            ));
+        }
+        assert_eq!(
+            text(&seen, gpu),
+            "used by 5 containers of bob, cid, dan and 2 more"
+        );
     }
 
     #[test]

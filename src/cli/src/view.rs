@@ -8,8 +8,9 @@ use vfioctl_core::{Answer, Problem};
 use crate::limits;
 use crate::names::Names;
 use crate::record::{
-    AcsBitRecord, AcsRecord, BarRecord, FunctionRecord, GroupRecord, PinRecord, ProblemRecord,
-    ShowRecord, SpoilerRecord, SriovRecord, TreeNodeRecord, UpstreamRecord, ViabilityKind,
+    AcsBitRecord, AcsRecord, BarRecord, FunctionRecord, GroupRecord, OwnerRecord, PinRecord,
+    ProblemRecord, ShowRecord, SpoilerRecord, SriovRecord, TreeNodeRecord, UpstreamRecord,
+    ViabilityKind,
 };
 use crate::seen::Seen;
 use crate::state::find_state;
@@ -40,6 +41,10 @@ impl<'a> View<'a> {
             driver: function.driver.as_ref().map(ToString::to_string),
             iommu_group: function.iommu_group.map(|group| group.0),
             pinned: self.seen.is_pinned(function.address),
+            containers: self.seen.containers_at(function.address).map(|claims| {
+                let owners = claims.into_iter().map(OwnerRecord::of);
+                owners.collect()
+            }),
             state: find_state(self.seen, function.address),
         }
     }

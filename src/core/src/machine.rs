@@ -8,6 +8,10 @@ use std::fmt;
 use crate::claim::MachineName;
 use crate::pci::PciAddress;
 
+mod network;
+
+pub use network::{Forward, InvalidForward, Network};
+
 /// A virtual machine as it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineSpec {
@@ -71,15 +75,6 @@ pub enum DiskFormat {
     Qcow2,
 }
 
-/// A machine's connection to the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Network {
-    /// None.
-    None,
-    /// QEMU's user network: outward connections, with the caller's rights.
-    User,
-}
-
 /// An absolute path of the caller's that can stand in a QEMU option.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilePath(String);
@@ -104,6 +99,12 @@ pub enum SpecError {
     NothingToBoot,
     /// One device is named twice.
     SameDevice(PciAddress),
+    /// More forwards than [`Network::MAX_FORWARDS`].
+    Forwards(usize),
+    /// One port of the host is forwarded twice.
+    SameForward(Forward),
+    /// The path is too long for a Unix socket.
+    Socket(String),
 }
 
 impl FilePath {
@@ -181,6 +182,7 @@ impl MachineSpec {
                 return Err(SpecError::SameDevice(*device));
             }
         }
+        self.network.check()?;
         Ok(self)
     }
 }
@@ -204,6 +206,15 @@ impl fmt::Display for SpecError {
                 f.write_str("there is neither a disk nor a kernel to start from")
             }
             Self::SameDevice(address) => write!(f, "{address} is named twice"),
+            Self::Forwards(count) => write!(f, "{count} forwards are more than 32"),
+            Self::SameForward(Forward { address, port, .. }) => {
+                write!(f, "port {port} of {address} is forwarded twice")
+            }
+            Self::Socket(path) => write!(
+                f,
+                "'{}' is longer than the 107 bytes that the path of a Unix socket may have",
+                path.escape_debug()
+            ),
         }
     }
 }

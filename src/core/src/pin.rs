@@ -22,7 +22,8 @@ pub struct Pin {
 }
 
 impl Pin {
-    /// The pin that keeps what a claim holds. `None` for a machine's claim, which ends with it.
+    /// The pin that keeps what a person's claim holds. `None` for those of machines and containers,
+    /// which end with them.
     pub fn of(claim: &Claim, now: u64) -> Option<Self> {
         (claim.owner.purpose == Purpose::Person).then(|| Self {
             uid: claim.owner.uid,
@@ -58,12 +59,15 @@ impl Pin {
         self.originals.iter().any(is_it)
     }
 
-    /// Whether a claim holds the very functions of the pin.
+    /// Whether a claim holds the very functions of the pin: of its user, or of a machine of theirs.
+    /// A container of theirs has them on their own drivers, which is what the pin is not for.
     pub fn is_held_by(&self, claim: &Claim) -> bool {
         let devices = |originals: &[Original]| -> Vec<_> {
             originals.iter().map(|o| (o.address, o.identity)).collect()
         };
-        claim.owner.uid == self.uid && devices(&claim.originals) == devices(&self.originals)
+        claim.owner.uid == self.uid
+            && claim.owner.container().is_none()
+            && devices(&claim.originals) == devices(&self.originals)
     }
 
     /// The first function that is not there, or is another one by now.
@@ -98,7 +102,7 @@ pub fn pin_name(address: PciAddress, identity: Identity) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::claim::Owner;
+    use crate::claim::{Container, Owner};
 
     fn original(address: &str, device: u16) -> Original {
         Original {
@@ -149,6 +153,13 @@ mod tests {
             pin.is_held_by(&machine),
             "a machine of the same user has it"
         );
+        let container = claim(Purpose::Container(Container {
+            name: "train".parse().unwrap(),
+            exclusive: true,
+            user: None,
+        }));
+        assert_eq!(Pin::of(&container, 8), None);
+        assert!(!pin.is_held_by(&container), "it is not on vfio-pci");
     }
 
     #[test]

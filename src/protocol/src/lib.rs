@@ -1,11 +1,12 @@
 //! What `vfioctl` and its helper say to each other.
 //!
 //! The interfaces stand in `interfaces/*.varlink`, one file each, every field with its meaning;
-//! [`inventory`], [`device`], [`acs`] and [`machine`] are made from them when this crate is built. [`wire`]
-//! turns core's types into theirs and back. [`shape`] refuses requests with parameters that no
-//! interface names. [`Client`] is the caller's side, with a limit on every wait.
+//! [`inventory`], [`device`], [`container`], [`acs`] and [`machine`] are made from them when this crate
+//! is built. [`wire`] turns core's types into theirs and back. [`shape`] refuses requests with parameters that no
+//! interface names. [`base64`] carries bytes. [`Client`] is the caller's side, with a limit on every wait.
 #![forbid(unsafe_code)]
 
+pub mod base64;
 mod client;
 pub mod shape;
 pub mod wire;
@@ -14,7 +15,7 @@ pub use client::{Client, ClientError, RemoteError};
 
 /// Number of these interfaces; grows by one with every change of them. A command refuses to work
 /// with a helper of a lower level, which may not know what it is asked.
-pub const LEVEL: i64 = 2;
+pub const LEVEL: i64 = 3;
 
 /// Where the helper listens, unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/vfioctl/helper.sock";
@@ -45,6 +46,11 @@ interface!(
     device,
     "io.vfioctl.Device.rs",
     "`io.vfioctl.Device`, generated."
+);
+interface!(
+    container,
+    "io.vfioctl.Container.rs",
+    "`io.vfioctl.Container`, generated."
 );
 interface!(
     machine,

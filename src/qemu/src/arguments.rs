@@ -1,13 +1,17 @@
 //! QEMU's command line, made from a machine's specification.
 //!
+//! A guest with large BARs is told so (`mmio_window`).
+//!
 //! Places on the root bus of q35: device 01 is the network card, 02 to 09 are disks, 10 to 1e
 //! are root ports with passed devices, 1f is the chipset's.
 //!
 //! <https://www.qemu.org/docs/master/system/invocation.html>; written for QEMU 7.2 and later.
 
-use vfioctl_core::machine::{Boot, MachineSpec, Network};
+use vfioctl_core::machine::{Boot, Forward, MachineSpec, Network};
 
 use crate::block_node::BlockNode;
+use crate::mmio_window::MmioWindow;
+use crate::network_stream::NetworkStream;
 use crate::placement::{PassedDevice, RootPort, plan_root_ports};
 
 /// Device number of the first disk on the root bus.
@@ -51,11 +55,15 @@ impl Host {
 /// is told by QEMU, on its standard error.
 pub fn arguments(spec: &MachineSpec, host: &Host, devices: &[PassedDevice]) -> Vec<String> {
     let mut line = Line(vec![host.qemu.clone()]);
-    line.add_machine(spec, host);
+    let window = MmioWindow::of(spec, devices);
+    line.add_machine(spec, host, window);
     line.add_monitor_and_console(host);
     line.add_boot(&spec.boot);
+    if let Some(window) = window {
+        line.option("-fw_cfg", window.to_fw_cfg());
+    }
     line.add_disks(spec);
-    line.add_network(spec.network);
+    line.add_network(&spec.network);
     for port in &plan_root_ports(devices) {
         line.add_root_port(port);
     }
@@ -75,7 +83,7 @@ impl Line {
         self.0.push(value.into());
     }
 
-    fn add_machine(&mut self, spec: &MachineSpec, host: &Host) {
+    fn add_machine(&mut self, spec: &MachineSpec, host: &Host, window: Option<MmioWindow>) {
         self.option("-name", format!("guest={}", spec.name));
         // The files of the system and of the user that QEMU would read add nothing here.
         self.flag("-no-user-config");
@@ -85,7 +93,10 @@ impl Line {
             "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
         );
         self.option("-msg", "timestamp=on");
+        // Without it QEMU gives every guest 40 bits of physical address.
+        let is_wide = window.is_some_and(|window| window.needs_wide_addresses(spec.memory_mib));
         let (accel, cpu) = match host.accel {
+            Accel::Kvm if is_wide => ("kvm", "host,host-phys-bits=on"),
             Accel::Kvm => ("kvm", "host"),
             Accel::Tcg => ("tcg", "max"),
         };
@@ -174,19 +185,29 @@ impl Line {
         }
     }
 
-    fn add_network(&mut self, network: Network) {
-        match network {
-            Network::None => {}
-            Network::User => {
-                self.option("-netdev", "user,id=net0");
-                // The empty ROM: machines do not boot from this network, and the ROM's file is in
-                // a package of its own, without which QEMU would not start.
-                self.option(
-                    "-device",
-                    "virtio-net-pci,id=nic0,netdev=net0,bus=pcie.0,addr=01.0,romfile=",
-                );
+    fn add_network(&mut self, network: &Network) {
+        let backend = match network {
+            Network::None => return,
+            Network::User { forwards } => {
+                let forwards = forwards.iter().map(|forward| {
+                    let Forward {
+                        address,
+                        port,
+                        guest_port,
+                    } = forward;
+                    format!(",hostfwd=tcp:{address}:{port}-:{guest_port}")
+                });
+                format!("user,id=net0{}", forwards.collect::<String>())
             }
-        }
+            Network::Stream { socket } => NetworkStream::to("net0", socket).to_json(),
+        };
+        self.option("-netdev", backend);
+        // The empty ROM: machines do not boot from this network, and the ROM's file is in a package
+        // of its own, without which QEMU would not start.
+        self.option(
+            "-device",
+            "virtio-net-pci,id=nic0,netdev=net0,bus=pcie.0,addr=01.0,romfile=",
+        );
     }
 
     fn add_root_port(&mut self, port: &RootPort) {

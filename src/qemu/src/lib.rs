@@ -24,6 +24,8 @@ mod arguments;
 mod block_node;
 mod limits;
 mod memory_size;
+mod mmio_window;
+mod network_stream;
 mod placement;
 pub mod qmp;
 mod spec_file;

@@ -19,6 +19,8 @@ const FIRST_PORT_DEVICE: usize = 0x10;
 pub struct PassedDevice {
     /// The functions, in any order; they may sit in several slots.
     pub functions: Vec<PciAddress>,
+    /// Sizes of their 64-bit memory windows, in any order.
+    pub windows_bytes: Vec<u64>,
 }
 
 /// One root port and what sits behind it.
@@ -127,6 +129,7 @@ mod tests {
     fn device(functions: &[&str]) -> PassedDevice {
         PassedDevice {
             functions: functions.iter().map(|text| text.parse().unwrap()).collect(),
+            windows_bytes: Vec::new(),
         }
     }
 

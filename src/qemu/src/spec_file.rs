@@ -6,7 +6,9 @@
 //! cores = 8
 //! firmware = "uefi"            # or "bios", which is the default; not with [kernel]
 //! devices = ["0000:01:00.0"]   # any function; the whole device goes
-//! network = "user"             # or "none", which is the default
+//! network = "user"             # or "none", which is the default, or "stream"
+//! forwards = ["2222:22"]       # [ADDRESS:]PORT:GUEST_PORT; with "user" only
+//! # socket = "passt.sock"      # where a network process listens; with "stream" only
 //!
 //! [uefi]
 //! code = "/usr/share/OVMF/OVMF_CODE.fd"
@@ -32,9 +34,11 @@ use crate::limits::SPEC_FILE_BYTES;
 use crate::memory_size::parse_memory;
 
 mod error;
+mod network;
 
 use error::Cause;
 pub use error::{SpecFileError, SpecFileErrorKind};
+use network::NetworkName;
 
 /// Reads a machine's specification. Relative paths start at `base`, the absolute path of the
 /// folder the file is in.
@@ -73,8 +77,11 @@ struct File {
     disks: Vec<DiskTable>,
     #[serde(default)]
     devices: Vec<Spanned<String>>,
+    #[serde(default = "no_network")]
+    network: Spanned<NetworkName>,
     #[serde(default)]
-    network: NetworkName,
+    forwards: Vec<Spanned<String>>,
+    socket: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -125,16 +132,12 @@ enum FormatName {
     Qcow2,
 }
 
-#[derive(Deserialize, Clone, Copy, Default)]
-#[serde(rename_all = "lowercase")]
-enum NetworkName {
-    #[default]
-    None,
-    User,
-}
-
 fn one_core() -> Spanned<u32> {
     Spanned::new(0..0, 1)
+}
+
+fn no_network() -> Spanned<NetworkName> {
+    Spanned::new(0..0, NetworkName::default())
 }
 
 /// What the values of a file are read with.
@@ -171,10 +174,7 @@ impl File {
                 .iter()
                 .map(|device| reader.address(device))
                 .collect::<Result<_, _>>()?,
-            network: match self.network {
-                NetworkName::None => Network::None,
-                NetworkName::User => Network::User,
-            },
+            network: self.network(reader)?,
         };
         spec.check().map_err(|error| {
             let span = self.span_of(&error, reader);
@@ -228,6 +228,13 @@ impl File {
                 .iter()
                 .rfind(|device| reader.address(device).is_ok_and(|other| other == *address))
                 .map(Spanned::span),
+            SpecError::Forwards(_) => self.forwards.get(Network::MAX_FORWARDS).map(Spanned::span),
+            SpecError::SameForward(forward) => self
+                .forwards
+                .iter()
+                .rfind(|text| text.get_ref().parse() == Ok(*forward))
+                .map(Spanned::span),
+            SpecError::Socket(_) => self.socket.as_ref().map(Spanned::span),
             _ => None,
         }
     }

@@ -13,6 +13,7 @@ mod holders;
 pub mod host;
 mod host_input;
 mod host_use;
+mod node;
 mod overrides;
 mod platform;
 mod process;
@@ -28,6 +29,10 @@ pub use function::{
 };
 pub use holders::{Holder, read_device_nodes, read_holders};
 pub use host_use::HostView;
+pub use node::{
+    Memory, NumaMemory, ProcessorTimes, SystemNames, count_list, read_memory, read_numa,
+    read_processor_count, read_processor_times, read_system_names,
+};
 pub use platform::{read_platform, read_power_controls};
 pub use process::{ProcessStat, read_boot_id, read_locked_memory_kib, read_process_stat};
 pub use root::{Root, SysRoot};

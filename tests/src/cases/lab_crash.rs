@@ -50,10 +50,10 @@ fn is_worth_it(call: &str, at: usize) -> bool {
 
 /// Not with `--seccomp-bpf`, which makes it faster: strace 6.1 then counts wrong, and only ever
 /// comes to the first call.
-const STRACE: &str = "strace -qq -f -o /run/strace.log -e signal=none";
+pub(super) const STRACE: &str = "strace -qq -f -o /run/strace.log -e signal=none";
 
 /// Starts a helper, under strace or plain; waits for its socket.
-const START: &str = r"
+pub(super) const START: &str = r"
 # The shell would tell of each child that was killed.
 exec 2>/dev/null
 start() {

@@ -4,9 +4,12 @@
 
 mod acs;
 mod bind;
+mod container;
+mod container_life;
 mod crash;
 mod fault;
 mod lab_crash;
+mod machine;
 mod pin;
 mod refuse;
 mod shape;
@@ -53,12 +56,15 @@ pub fn trials() -> Vec<Trial> {
     let files = [
         acs::CASES,
         bind::CASES,
+        container::CASES,
+        container_life::CASES,
         refuse::CASES,
         together::CASES,
         fault::CASES,
         crash::CASES,
         pin::CASES,
         lab_crash::CASES,
+        machine::CASES,
         shape::CASES,
     ];
     let cases: Vec<Case> = files.concat();

@@ -149,7 +149,7 @@ fn idle_notice(world: &dyn World) {
 
 /// Starts the machine anew: another boot, no VFIO nodes of before, drivers as the kernel and udev
 /// give them out.
-fn restart(fake: &FakeWorld, drivers: &[(&str, &str)]) {
+pub(super) fn restart(fake: &FakeWorld, drivers: &[(&str, &str)]) {
     fake.kill_helper();
     fake.machine().write(
         "proc/sys/kernel/random/boot_id",

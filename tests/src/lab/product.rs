@@ -194,6 +194,10 @@ fn build_binaries() -> Result<PathBuf> {
             "--workspace",
             "--exclude",
             "vfioctl-tests",
+            "--exclude",
+            "vfioctl-simulation",
+            "--features",
+            "vfioctl-host/etcd",
         ])
         .current_dir(repository())
         .stdin(Stdio::null())

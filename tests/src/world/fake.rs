@@ -8,12 +8,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{Answer, Picture, User, World, programs};
 use crate::fake::{
     FakeKernel, Faults, Listing, Machine, SOCKET_GROUP, lab_like, list, start_helper,
 };
+use crate::raw::connect;
 
 /// A machine in a folder.
 #[derive(Debug)]
@@ -120,6 +122,11 @@ impl World for FakeWorld {
             .unwrap();
         let status = output.status.code().unwrap_or(-1);
         Answer::new(status, &String::from_utf8_lossy(&output.stdout))
+    }
+
+    fn call(&self, user: User, method: &str, parameters: &Value) -> Value {
+        let reply = connect(self, user.uid()).call(method, parameters);
+        reply.unwrap()
     }
 
     fn picture(&self) -> Picture {

@@ -3,6 +3,8 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use super::{Answer, Picture, User, World};
 use crate::lab::{BootFile, BootOptions, Lab, Output, Product, Profile};
 
@@ -105,6 +107,13 @@ impl World for LabWorld {
         Answer::new(output.rc, &output.text)
     }
 
+    fn call(&self, user: User, method: &str, parameters: &Value) -> Value {
+        let request = json!({"method": method, "parameters": parameters}).to_string();
+        let output = self.run_as(user, &call_script(&request));
+        let text = output.text.trim_end_matches(['\0', '\n']);
+        serde_json::from_str(text).unwrap_or_else(|error| panic!("no reply ({error}): {text}"))
+    }
+
     fn picture(&self) -> Picture {
         let text = self.root(PICTURE);
         text.lines().map(parse_line).collect()
@@ -146,6 +155,12 @@ impl World for LabWorld {
     fn lab(&self) -> Option<&LabWorld> {
         Some(self)
     }
+}
+
+/// Sends a request to the helper, and waits as long for its reply as anything takes.
+pub(crate) fn call_script(request: &str) -> String {
+    let request = quote(request);
+    format!("printf '%s\\0' {request} | socat -t 60 - UNIX-CONNECT:/run/vfioctl/helper.sock")
 }
 
 /// `driver 0000:01:00.0 ../../bus/pci/drivers/NAME` and the like as key and value.

@@ -10,9 +10,12 @@ mod program;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 pub use answer::Answer;
 pub use fake::FakeWorld;
 pub use lab::LabWorld;
+pub(crate) use lab::call_script;
 pub use program::{Programs, is_root, programs};
 
 /// Someone who calls. All worlds have the same people.
@@ -78,6 +81,9 @@ pub fn assert_same(now: &Picture, before: &Picture, when: &str) {
 pub trait World: Sync {
     /// Runs `vfioctl --json ARGUMENTS` as a user.
     fn vfioctl(&self, user: User, arguments: &[&str]) -> Answer;
+
+    /// Calls a method of the helper, as a program of the user's does; tells the whole reply.
+    fn call(&self, user: User, method: &str, parameters: &Value) -> Value;
 
     /// Everything to compare.
     fn picture(&self) -> Picture;

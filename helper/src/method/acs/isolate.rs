@@ -6,6 +6,7 @@ use vfioctl_protocol::wire;
 
 use super::{Done, exclusively, parse_addresses, run};
 use crate::method::session::Session;
+use crate::refuse::refused;
 use crate::regroup::look;
 use crate::{MethodError, audit};
 
@@ -15,7 +16,10 @@ pub(in crate::method) fn plan_isolate(
 ) -> Result<io::Plan, MethodError> {
     let addresses = parse_addresses(addresses)?;
     let looked = look(&session.helper)?;
-    let plan = looked.regrouping().plan_override(&addresses)?;
+    let plan = looked
+        .regrouping()
+        .plan_override(&addresses)
+        .map_err(|refusal| refused(&session.helper, refusal))?;
     Ok(wire::override_plan(&plan))
 }
 
@@ -51,7 +55,10 @@ fn try_isolate(
     helper.wait_until_ready();
     exclusively(helper, || {
         let looked = look(helper)?;
-        let plan = looked.regrouping().plan_override(addresses)?;
+        let plan = looked
+            .regrouping()
+            .plan_override(addresses)
+            .map_err(|refusal| refused(helper, refusal))?;
         let now: Vec<PciAddress> = plan.regroup.originals.iter().map(|o| o.address).collect();
         if members.is_some_and(|seen| seen != now) {
             return Err(MethodError::refused(

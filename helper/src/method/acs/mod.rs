@@ -7,7 +7,7 @@ mod set;
 
 use vfioctl_core::Snapshot;
 use vfioctl_core::check::Lockdown;
-use vfioctl_core::claim::{Claim, Original, Owner};
+use vfioctl_core::claim::Owner;
 use vfioctl_core::pci::PciAddress;
 use vfioctl_core::plan::{RegroupPlan, Step};
 use vfioctl_protocol::acs as io;
@@ -24,7 +24,7 @@ use super::session::Session;
 use crate::MethodError;
 use crate::helper::Helper;
 use crate::limits::MAX_ACS_ADDRESSES;
-use crate::refuse::refuse_in_use;
+use crate::refuse::{refuse_in_use, refuse_late_claim};
 use crate::regroup::regroup;
 
 /// The last reply of a verb that changes something.
@@ -103,21 +103,6 @@ fn exclusively<T>(
         ));
     }
     work()
-}
-
-/// Between the look and the reservation another may have been faster.
-fn refuse_late_claim(helper: &Helper, originals: &[Original]) -> Result<(), MethodError> {
-    let claims: Vec<Claim> = helper.state.claims();
-    for original in originals {
-        if let Some(claim) = claims.iter().find(|claim| claim.holds(original.address)) {
-            return Err(crate::refuse::claimed(
-                helper,
-                original.address,
-                &claim.owner,
-            ));
-        }
-    }
-    Ok(())
 }
 
 /// Under lockdown the kernel refuses writes to config space (`drivers/pci/pci-sysfs.c`,

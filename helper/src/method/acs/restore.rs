@@ -8,6 +8,7 @@ use vfioctl_protocol::wire;
 
 use super::{Done, exclusively, parse_addresses, run};
 use crate::method::session::Session;
+use crate::refuse::refused;
 use crate::regroup::{ChangeRecord, Looked, look};
 use crate::{MethodError, audit};
 
@@ -72,5 +73,8 @@ fn plan(
     cycles.sort();
     cycles.dedup();
     let owner = Owner::person(session.peer.uid);
-    Ok(looked.regrouping().plan_back(&ports, cycles, &owner)?)
+    looked
+        .regrouping()
+        .plan_back(&ports, cycles, &owner)
+        .map_err(|refusal| refused(&session.helper, refusal))
 }

@@ -9,6 +9,7 @@ use vfioctl_protocol::wire;
 use super::{Done, exclusively, run};
 use crate::method::bind::parse_address;
 use crate::method::session::Session;
+use crate::refuse::refused;
 use crate::regroup::look;
 use crate::{MethodError, audit};
 
@@ -34,7 +35,8 @@ pub(in crate::method) fn plan_set(
     let looked = look(&session.helper)?;
     let plan = looked
         .regrouping()
-        .plan_set(address, change, regroup, &owner)?;
+        .plan_set(address, change, regroup, &owner)
+        .map_err(|refusal| refused(&session.helper, refusal))?;
     Ok(wire::regroup_plan(&plan))
 }
 
@@ -71,7 +73,8 @@ fn try_set(
         let looked = look(helper)?;
         let plan = looked
             .regrouping()
-            .plan_set(address, change, regroup, &owner)?;
+            .plan_set(address, change, regroup, &owner)
+            .map_err(|refusal| refused(helper, refusal))?;
         let described = wire::regroup_plan(&plan);
         run(session, &looked.snapshot, &plan, described, progress)
     })

@@ -4,6 +4,7 @@
 mod acs;
 mod cluster;
 mod duration;
+mod image;
 mod late;
 mod node;
 mod people;
@@ -25,6 +26,7 @@ use crate::verb::setup::SetupArgs;
 
 pub(crate) use acs::AcsVerb;
 pub(crate) use cluster::{ClusterArgs, ClusterVerb, Login, Logout};
+pub(crate) use image::{CreateImage, ImageVerb, ImportImage, Place};
 pub(crate) use late::Late;
 pub(crate) use node::{GpuVerb, NodeVerb};
 pub(crate) use people::{TokenVerb, UserVerb};
@@ -149,6 +151,9 @@ pub(crate) enum Verb {
     /// Make virtual machines with devices, and look after them.
     #[command(subcommand)]
     Vm(Late<VmVerb>),
+    /// Keep base images, of which virtual machines are made.
+    #[command(subcommand)]
+    Image(Late<ImageVerb>),
     #[command(flatten)]
     Cluster(ClusterVerb),
     /// Other names of verbs, as guides for nodes with QEMU have them.

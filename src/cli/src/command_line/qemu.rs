@@ -1,11 +1,10 @@
 //! `vfioctl qemu`: the names that some verbs have in guides for nodes with QEMU.
 //!
-//! Each is another name of a verb and nothing more. A verb that is to be found here too gets a line
-//! in [`QemuVerb`] and one in its [`QemuVerb::verb`].
+//! Each is another name of a verb and nothing more.
 
 use clap::Subcommand;
 
-use super::{AcsVerb, Late, Verb, VmVerb};
+use super::{AcsVerb, ImageVerb, Late, Verb, VmVerb};
 use crate::verb::check::CheckArgs;
 
 /// Other names of verbs.
@@ -19,6 +18,9 @@ pub(crate) enum QemuVerb {
         #[arg(long)]
         plan: bool,
     },
+    /// Another name of 'vfioctl image'.
+    #[command(subcommand)]
+    Image(ImageVerb),
     /// Another name of 'vfioctl vm list --all'.
     Instances,
     /// Another name of 'vfioctl recover'.
@@ -38,6 +40,7 @@ impl QemuVerb {
                 devices: Vec::new(),
                 plan,
             })),
+            Self::Image(verb) => Verb::Image(Late(verb)),
             Self::Instances => Verb::Vm(Late(VmVerb::List { all: true })),
             Self::Cleanup { plan } => Verb::Recover { plan },
         }

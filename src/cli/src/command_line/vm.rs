@@ -4,10 +4,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand};
 use clap_complete::engine::ArgValueCompleter;
 use vfioctl_core::claim::MachineName;
-use vfioctl_core::machine::{DiskFormat, MachineSpec};
+use vfioctl_core::machine::{DiskFormat, Forward, MachineSpec};
 use vfioctl_core::pci::PciAddress;
 
 use crate::completion::complete_address;
@@ -29,8 +29,18 @@ pub(crate) enum VmVerb {
         #[command(flatten)]
         machine: Machine,
     },
+    /// Start a stopped machine again, with its devices; its logs begin anew.
+    Start {
+        #[command(flatten)]
+        machine: Machine,
+    },
     /// End a machine, and wait until its devices are home.
     Stop(Stop),
+    /// End a machine, take its devices home, and start it again with them.
+    ///
+    /// Unlike a reset from within, this resets the devices too, and the host's drivers have had them
+    /// in between. A machine that is stopped already is started.
+    Restart(Stop),
     /// Forget a stopped machine, its logs included; its disks stay.
     Rm {
         #[command(flatten)]
@@ -53,13 +63,15 @@ pub(crate) struct Machine {
 pub(crate) struct Create {
     /// Read the machine from a specification file in TOML.
     ///
-    /// Its keys are name, memory, cores, firmware, devices and network; its tables [kernel] (image,
-    /// initrd, append), [uefi] (code, variables) and, once for each disk, [[disks]] (path, format,
-    /// read_only). Relative paths start at the file's folder.
+    /// Its keys are name, memory, cores, firmware, devices, network, forwards and socket; its tables
+    /// [kernel] (image, initrd, append), [uefi] (code, variables) and, once for each disk, [[disks]]
+    /// (path, format, read_only). Relative paths start at the file's folder.
     #[arg(
         long,
         value_name = "FILE",
-        conflicts_with_all = ["memory", "cores", "disk", "kernel", "uefi", "device", "network"]
+        conflicts_with_all = [
+            "memory", "cores", "disk", "kernel", "uefi", "device", "network", "forward"
+        ]
     )]
     pub(crate) spec: Option<PathBuf>,
     /// Name of the machine: 1 to 40 lower-case letters, digits and inner dashes.
@@ -100,9 +112,18 @@ pub(crate) struct Create {
     /// Address of a device to pass; all that goes with it goes too. Once for each device.
     #[arg(long, value_name = "ADDRESS", add = ArgValueCompleter::new(complete_address))]
     pub(crate) device: Vec<PciAddress>,
-    /// Connection to the network.
+    /// Connection to the network: none, user or stream=PATH.
+    ///
+    /// 'user' is QEMU's own network: outward connections, with your own rights. 'stream' is a network
+    /// process that you run yourself, as passt, and that listens on the Unix socket PATH already.
     #[arg(long, value_name = "KIND", default_value = "none")]
     pub(crate) network: NetworkArgument,
+    /// Port of this host that leads to a port of the machine: [ADDRESS:]PORT:GUEST_PORT. Once for
+    /// each port.
+    ///
+    /// With '--network user' only. Without an IPv4 ADDRESS only this host can connect.
+    #[arg(long, value_name = "PORTS")]
+    pub(crate) forward: Vec<Forward>,
     /// Print the steps and QEMU's command line; change nothing.
     #[arg(long)]
     pub(crate) plan: bool,
@@ -142,14 +163,20 @@ pub(crate) struct Logs {
     pub(crate) follow: bool,
 }
 
-/// A machine's connection to the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+/// A machine's connection to the network, as it is typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NetworkArgument {
     /// No network.
     None,
-    /// Outward connections, with your own rights.
+    /// QEMU's own.
     User,
+    /// A network process that listens on a socket.
+    Stream(PathBuf),
 }
+
+/// The text is no network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct InvalidNetwork;
 
 /// A disk, as it is typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -249,6 +276,27 @@ impl fmt::Display for InvalidDisk {
 
 impl std::error::Error for InvalidDisk {}
 
+impl FromStr for NetworkArgument {
+    type Err = InvalidNetwork;
+
+    fn from_str(text: &str) -> Result<Self, InvalidNetwork> {
+        match (text, text.strip_prefix("stream=")) {
+            ("none", _) => Ok(Self::None),
+            ("user", _) => Ok(Self::User),
+            (_, Some(path)) if !path.is_empty() => Ok(Self::Stream(path.into())),
+            _ => Err(InvalidNetwork),
+        }
+    }
+}
+
+impl fmt::Display for InvalidNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a network is 'none', 'user' or 'stream=PATH'")
+    }
+}
+
+impl std::error::Error for InvalidNetwork {}
+
 impl FromStr for UefiArgument {
     type Err = std::convert::Infallible;
 
@@ -304,6 +352,24 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(text.parse::<DiskArgument>(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_network_stream_has_a_path() {
+        let stream = |path: &str| Ok(NetworkArgument::Stream(path.into()));
+        let cases = [
+            ("none", Ok(NetworkArgument::None)),
+            ("user", Ok(NetworkArgument::User)),
+            ("stream=/run/p,q=r.sock", stream("/run/p,q=r.sock")),
+            ("stream=p.sock", stream("p.sock")),
+            ("stream=", Err(InvalidNetwork)),
+            ("stream", Err(InvalidNetwork)),
+            ("user,hostfwd=tcp::1-:1", Err(InvalidNetwork)),
+            ("", Err(InvalidNetwork)),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(text.parse::<NetworkArgument>(), expected, "{text:?}");
         }
     }
 

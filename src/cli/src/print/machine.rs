@@ -93,7 +93,18 @@ fn spec_rows(table: &mut Table, spec: &SpecRecord) {
     for device in &spec.devices {
         table.row(["device", device]);
     }
-    table.row(["network", spec.network]);
+    let network = match &spec.socket {
+        Some(socket) => format!("{} by {socket}", spec.network),
+        None => spec.network.to_owned(),
+    };
+    table.row(["network", &network]);
+    for forward in &spec.forwards {
+        let text = format!(
+            "{}:{} to port {}",
+            forward.address, forward.port, forward.guest_port
+        );
+        table.row(["forward", &text]);
+    }
 }
 
 fn plan_text(plan: &MachinePlanRecord) -> String {
@@ -161,7 +172,7 @@ fn user(machine: &MachineRecord) -> String {
 mod tests {
     use super::*;
     use crate::record::schema::assert_answer;
-    use crate::record::{DiskRecord, RemovedRecord, UefiRecord};
+    use crate::record::{DiskRecord, ForwardRecord, RemovedRecord, UefiRecord};
 
     fn machine() -> MachineRecord {
         MachineRecord {
@@ -190,6 +201,12 @@ mod tests {
                 }],
                 devices: vec!["0000:01:00.0".into()],
                 network: "user",
+                forwards: vec![ForwardRecord {
+                    address: "127.0.0.1".into(),
+                    port: 2222,
+                    guest_port: 22,
+                }],
+                socket: None,
             },
         }
     }
@@ -205,9 +222,19 @@ mod tests {
              since           1970-01-01 00:00:00 UTC\n  process         4711\n  \
              memory          16 GiB\n  cores           8\n  UEFI code       /c.fd\n  \
              UEFI variables  none: nothing is kept\n  disk            /d (qcow2, read only)\n  \
-             device          0000:01:00.0\n  network         user\n"
+             device          0000:01:00.0\n  network         user\n  \
+             forward         127.0.0.1:2222 to port 22\n"
         );
         assert_answer("vm", &record);
+        let mut machine = machine();
+        machine.spec.network = "stream";
+        machine.spec.socket = Some("/run/p.sock".into());
+        machine.spec.forwards.clear();
+        let text = machine_text(&machine);
+        assert_eq!(
+            text.lines().last(),
+            Some("  network         stream by /run/p.sock")
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod acs;
 mod gpu;
 mod groups;
+mod image;
 mod list;
 mod machine;
 mod moment;

@@ -4,7 +4,7 @@ use super::groups::{members_text, viability_text};
 use super::list::class;
 use super::tree::acs_text;
 use crate::output::Answered;
-use crate::record::{BarRecord, ShowRecord, SriovRecord};
+use crate::record::{BarRecord, OwnerRecord, ShowRecord, SriovRecord};
 use crate::table::Table;
 use crate::width::plain;
 
@@ -25,6 +25,9 @@ impl Answered for ShowRecord {
         ]);
         table.row(["revision", &self.revision]);
         table.row(["state", &function.state.text]);
+        for container in function.containers.iter().flatten() {
+            table.row(["container", &container_text(container)]);
+        }
         for pin in self.pins.iter().flatten() {
             let whose = plain(&pin.owner.text()).into_owned();
             let text = match &pin.problem {
@@ -173,6 +176,14 @@ impl ShowRecord {
     }
 }
 
+/// A container that uses the function: its name, whose it is, and how it has the function.
+fn container_text(owner: &OwnerRecord) -> String {
+    let whose = owner.text();
+    let whose = whose.strip_prefix("container ").unwrap_or(&whose);
+    let is_alone = owner.container.as_ref().is_some_and(|it| it.exclusive);
+    format!("{whose}, {}", if is_alone { "alone" } else { "shared" })
+}
+
 fn bar_text(bar: &BarRecord) -> (String, String) {
     let prefetchable = if bar.prefetchable {
         ", prefetchable"
@@ -259,6 +270,29 @@ path
   0000:01:00.0             NVIDIA AD102 [GeForce RTX 4090]
 "
         );
+    }
+
+    #[test]
+    fn every_container_is_told() {
+        let seen = sample::desktop_shared();
+        let lines = |address| -> Vec<String> {
+            let text = text(&seen, address);
+            let lines = text.lines().filter(|line| line.starts_with("  container"));
+            lines.map(str::to_owned).collect()
+        };
+        assert_eq!(
+            lines("0000:02:00.0"),
+            [
+                "  container        'a' of runner for 'bob', shared",
+                "  container        'b' of runner for 'cid', shared",
+                "  container        'c' of runner for 'dan', shared"
+            ]
+        );
+        assert_eq!(
+            lines("0000:04:00.0"),
+            ["  container        'z' of runner, alone"]
+        );
+        assert_eq!(lines("0000:02:00.1"), Vec::<String>::new());
     }
 
     #[test]

@@ -145,6 +145,7 @@ mod tests {
 
     fn owner() -> OwnerRecord {
         OwnerRecord {
+            container: None,
             uid: 1000,
             user: Some("ann".into()),
             machine: Some("win".into()),

@@ -1,7 +1,7 @@
 //! Records of claims.
 
 use serde::Serialize;
-use vfioctl_core::claim::Purpose;
+use vfioctl_protocol::{device, wire};
 
 use crate::seen::{SeenClaim, SeenPin};
 
@@ -12,8 +12,21 @@ pub(crate) struct OwnerRecord {
     pub(crate) uid: i64,
     /// Name of the user, where there is one.
     pub(crate) user: Option<String>,
-    /// Name of the machine that has it; null where a person has it.
+    /// Name of the machine that has it; null where a person or a container has it.
     pub(crate) machine: Option<String>,
+    /// The container that uses it; null where a person or a machine has it.
+    pub(crate) container: Option<ContainerRecord>,
+}
+
+/// A container that uses a device with the device's own driver.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct ContainerRecord {
+    /// Its name.
+    pub(crate) name: String,
+    /// Whether it has the device for itself.
+    pub(crate) exclusive: bool,
+    /// Whom it runs for, as its runner says.
+    pub(crate) user: Option<String>,
 }
 
 /// That someone has some functions.
@@ -50,6 +63,7 @@ impl PinRecord {
             uid: seen.pin.uid.into(),
             user: seen.user.clone(),
             machine: None,
+            container: None,
         };
         Self {
             owner,
@@ -64,15 +78,7 @@ impl PinRecord {
 impl OwnerRecord {
     /// The owner of a claim.
     pub(crate) fn of(seen: &SeenClaim) -> Self {
-        let machine = match &seen.claim.owner.purpose {
-            Purpose::Person => None,
-            Purpose::Machine(name) => Some(name.to_string()),
-        };
-        Self {
-            uid: seen.claim.owner.uid.into(),
-            user: seen.user.clone(),
-            machine,
-        }
+        wire::owner(&seen.claim.owner, seen.user.clone()).into()
     }
 
     /// The owner as people call them.
@@ -81,9 +87,30 @@ impl OwnerRecord {
             .user
             .clone()
             .unwrap_or_else(|| format!("user {}", self.uid));
-        match &self.machine {
-            None => user,
-            Some(machine) => format!("machine '{machine}' of {user}"),
+        match (&self.machine, &self.container) {
+            (None, None) => user,
+            (Some(machine), _) => format!("machine '{machine}' of {user}"),
+            (None, Some(container)) => {
+                let label = container.user.iter();
+                let runs_for: String = label.map(|label| format!(" for '{label}'")).collect();
+                format!("container '{}' of {user}{runs_for}", container.name)
+            }
+        }
+    }
+}
+
+impl From<device::Owner> for OwnerRecord {
+    fn from(owner: device::Owner) -> Self {
+        let container = owner.container.map(|container| ContainerRecord {
+            name: container.name,
+            exclusive: container.exclusive,
+            user: container.user,
+        });
+        Self {
+            uid: owner.uid,
+            user: owner.user,
+            machine: owner.machine,
+            container,
         }
     }
 }

@@ -32,6 +32,8 @@ pub(crate) struct FunctionRecord {
     pub(crate) iommu_group: Option<u32>,
     /// Whether it is pinned, this very device; null where that cannot be seen.
     pub(crate) pinned: Option<bool>,
+    /// The containers that use it with its own driver; null where that cannot be seen.
+    pub(crate) containers: Option<Vec<OwnerRecord>>,
     /// Whether it can be had.
     pub(crate) state: StateRecord,
 }
@@ -63,6 +65,8 @@ pub(crate) enum StateKind {
     Yours,
     /// Someone else, or a machine, has it.
     Claimed,
+    /// Containers use it with its own driver.
+    InContainers,
     /// The running machine needs it.
     InUseByHost,
     /// It cannot be given to anyone.

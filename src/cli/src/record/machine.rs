@@ -1,13 +1,14 @@
 //! Records of virtual machines.
 
 use serde::Serialize;
+use vfioctl_core::machine::Forward;
 use vfioctl_protocol::machine as io;
 
 /// The answers of `vfioctl vm`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub(crate) enum VmRecord {
-    /// `vm create`, `vm show`, `vm stop`.
+    /// `vm create`, `vm show`, `vm start`, `vm stop`, `vm restart`.
     One {
         /// The machine.
         machine: Box<MachineRecord>,
@@ -90,8 +91,23 @@ pub(crate) struct SpecRecord {
     pub(crate) disks: Vec<DiskRecord>,
     /// Addresses of its devices.
     pub(crate) devices: Vec<String>,
-    /// `none` or `user`.
+    /// `none`, `user` or `stream`.
     pub(crate) network: &'static str,
+    /// Ports of this host that lead to ports of the guest.
+    pub(crate) forwards: Vec<ForwardRecord>,
+    /// Path of the socket of the network process.
+    pub(crate) socket: Option<String>,
+}
+
+/// A port of this host that leads to a port of the guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct ForwardRecord {
+    /// Address of this host.
+    pub(crate) address: String,
+    /// Port of this host.
+    pub(crate) port: i64,
+    /// Port of the guest.
+    pub(crate) guest_port: i64,
 }
 
 /// A kernel given directly.
@@ -167,6 +183,14 @@ impl From<io::Spec> for SpecRecord {
             },
             read_only: disk.read_only.unwrap_or(false),
         });
+        let forwards = spec.forwards.into_iter().flatten();
+        let forwards = forwards.map(|forward| ForwardRecord {
+            address: forward
+                .address
+                .unwrap_or_else(|| Forward::DEFAULT_ADDRESS.to_string()),
+            port: forward.port,
+            guest_port: forward.guest_port,
+        });
         Self {
             memory_mib: spec.memory_mib,
             cores: spec.cores,
@@ -177,7 +201,10 @@ impl From<io::Spec> for SpecRecord {
             network: match spec.network {
                 io::Spec_network::none => "none",
                 io::Spec_network::user => "user",
+                io::Spec_network::stream => "stream",
             },
+            forwards: forwards.collect(),
+            socket: spec.socket,
         }
     }
 }

@@ -9,6 +9,7 @@ mod error;
 mod function;
 mod gpu;
 mod group;
+mod image;
 mod machine;
 mod node;
 mod people;
@@ -34,8 +35,9 @@ pub(crate) use group::{
     DeviceRecord, GroupRecord, GroupsRecord, ListRecord, SpoilerRecord, TreeNodeRecord,
     ViabilityKind,
 };
+pub(crate) use image::{ImageListRecord, ImagePlanRecord, ImageRecord, ImagesRecord};
 #[cfg(test)]
-pub(crate) use machine::{DiskRecord, UefiRecord};
+pub(crate) use machine::{DiskRecord, ForwardRecord, UefiRecord};
 pub(crate) use machine::{
     MachinePlanRecord, MachineRecord, MachinesRecord, RemovedRecord, SpecRecord, VmRecord,
 };

@@ -84,6 +84,7 @@ mod tests {
             sample::desktop(),
             sample::desktop_unseen(),
             sample::desktop_pinned(),
+            sample::desktop_shared(),
         ] {
             for all in [false, true] {
                 assert_answer(

@@ -7,6 +7,7 @@ mod cluster;
 pub(crate) mod dump;
 pub(crate) mod groups;
 pub(crate) mod hotplug;
+pub(crate) mod image;
 pub(crate) mod list;
 mod picture;
 mod predict;
@@ -45,6 +46,7 @@ pub(crate) fn run(verb: Verb, session: &mut Session<'_>) -> Done {
         Verb::Acs(Late(verb)) => acs::run(verb, session),
         Verb::Setup(arguments) => setup::run(&arguments, session),
         Verb::Vm(Late(verb)) => vm::run(verb, session),
+        Verb::Image(Late(verb)) => image::run(verb, session),
         Verb::Cluster(verb) => cluster::run(verb, session),
         Verb::Qemu(Late(other)) => run(other.verb(), session),
     }

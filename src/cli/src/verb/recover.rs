@@ -3,7 +3,7 @@
 use vfioctl_protocol::device;
 
 use crate::Done;
-use crate::record::{OwnerRecord, RecoverRecord, RecoveredRecord, StepRecord};
+use crate::record::{RecoverRecord, RecoveredRecord, StepRecord};
 use crate::session::Session;
 use crate::verdict::Verdict;
 
@@ -24,11 +24,7 @@ pub(super) fn run(only_plan: bool, session: &mut Session<'_>) -> Done {
 
 fn recovered(wire: device::Recovered) -> RecoveredRecord {
     RecoveredRecord {
-        owner: OwnerRecord {
-            uid: wire.owner.uid,
-            user: wire.owner.user,
-            machine: wire.owner.machine,
-        },
+        owner: wire.owner.into(),
         found: wire.found,
         addresses: wire.addresses,
         steps: StepRecord::all(wire.steps),

@@ -41,6 +41,7 @@ mod tests {
             sample::desktop(),
             sample::desktop_unseen(),
             sample::desktop_pinned(),
+            sample::desktop_shared(),
         ] {
             let view = View {
                 seen: &seen,

@@ -38,7 +38,7 @@ pub use name::{ArchiveName, ImageName, InvalidName, NodeName, TaskId, TaskName, 
 pub use node::{Engine, NodeReport, NumaNode, Telemetry, Versions, VmImage};
 pub use problem::{Problem, ProblemCode};
 pub use runner::{
-    Accept, LogOrder, LogStream, Order, Phase, Register, Registered, Sync, SyncReply, TaskStatus,
+    LogOrder, LogStream, Order, Phase, Register, Registered, Run, Sync, SyncReply, TaskStatus,
     Wanted,
 };
 pub use submission::{

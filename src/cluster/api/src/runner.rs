@@ -39,6 +39,10 @@ pub struct Registered {
     pub heartbeat_ms: u64,
     /// The host's version.
     pub version: String,
+    /// Runs that the runner told of and that are none of the cluster's any more: nothing of them shall
+    /// be left.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stale: Vec<Run>,
 }
 
 /// One exchange, the runner's side.
@@ -52,7 +56,7 @@ pub struct Sync {
     pub seen: Revision,
     /// Tasks that the runner would take up.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub accepts: Vec<Accept>,
+    pub accepts: Vec<Run>,
     /// Tasks whose status has changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub statuses: Vec<TaskStatus>,
@@ -76,21 +80,25 @@ pub struct SyncReply {
     /// Tasks of this node that are new or have changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub orders: Vec<Order>,
-    /// Tasks that are the runner's now: it may begin, and nobody else ever will.
+    /// Runs that are the runner's now: it may begin, and nobody else ever will.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub accepted: Vec<TaskId>,
-    /// Tasks that are not the runner's: it must not begin.
+    pub accepted: Vec<Run>,
+    /// Runs that are not the runner's: it must not begin.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub refused: Vec<TaskId>,
+    pub refused: Vec<Run>,
+    /// Runs that the runner told of and that are none of the cluster's any more: nothing of them shall
+    /// be left.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stale: Vec<Run>,
     /// Logs that somebody wants to read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub logs: Vec<LogOrder>,
 }
 
-/// That a runner would take a task up.
+/// One run of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Accept {
+pub struct Run {
     /// The task.
     pub task: TaskId,
     /// Its run.
@@ -116,8 +124,9 @@ pub struct Order {
     pub gpus: Vec<GpuNumber>,
 }
 
-/// What is wanted of a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What is wanted of a run of a task. What comes later in this list replaces what comes before it, and
+/// never the other way round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Wanted {

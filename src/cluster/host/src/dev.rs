@@ -64,7 +64,7 @@ pub(crate) async fn run(arguments: Dev) -> Result<(), StartError> {
         "ready: '{}' on {url}, for this user only; Ctrl-C ends it",
         client.node_hint
     ));
-    let ending = until_told().await?;
+    let ending = until_told()?;
     answer(listener, &own, &authority, opened, ending).await
 }
 

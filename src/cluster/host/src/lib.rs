@@ -21,9 +21,9 @@ mod files;
 mod keeping;
 mod keys;
 pub mod limits;
-mod log;
 pub mod mirror;
 mod server;
 mod start;
 
 pub use start::run;
+use vfioctl_service::log;

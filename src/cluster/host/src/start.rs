@@ -10,6 +10,7 @@ use clap::Parser as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use vfioctl_api::{AddUser, Role, TokenRequest, UserName};
+use vfioctl_service::become_owner;
 use vfioctl_store::Store;
 
 use crate::api::{Service, router};
@@ -90,6 +91,11 @@ fn try_run(line: CommandLine) -> Result<(), StartError> {
     }
     let configuration = Configuration::read(&line.config)
         .map_err(|error| StartError::new("cannot start", &error).hint("mend the configuration"))?;
+    if let Verb::Init(_) = line.verb {
+        // Before there are threads.
+        become_owner(&configuration.data)
+            .map_err(|error| StartError::new("cannot set up the cluster", &error))?;
+    }
     let runtime = runtime(configuration.threads)?;
     match line.verb {
         Verb::Serve => runtime.block_on(serve(configuration)),
@@ -177,7 +183,7 @@ async fn serve(configuration: Configuration) -> Result<(), StartError> {
     ));
     // Without systemd there is nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    answer(listener, &own, &authority, opened, until_told().await?).await
+    answer(listener, &own, &authority, opened, until_told()?).await
 }
 
 /// Answers until it is told to end.
@@ -205,23 +211,9 @@ pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, StartErro
 }
 
 /// Told by SIGTERM and SIGINT.
-pub(crate) async fn until_told() -> Result<watch::Receiver<bool>, StartError> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let failed = |error| StartError::new("cannot wait for signals", &error);
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let (told, ending) = watch::channel(false);
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-        told.send_replace(true);
-        // Dropped, it would look like an end of its own.
-        std::future::pending::<()>().await;
-    });
-    Ok(ending)
+pub(crate) fn until_told() -> Result<watch::Receiver<bool>, StartError> {
+    vfioctl_service::until_told()
+        .map_err(|error| StartError::new("cannot wait for signals", &error))
 }
 
 fn read_authority(data: &Path) -> Result<Arc<Authority>, StartError> {

@@ -104,6 +104,8 @@ fn apply(record: &Record, status: &TaskStatus, now: Moment) -> Record {
                 task.reason = None;
             }
         }
+        // Told late, on a connection slower than another that said it runs.
+        Phase::Starting { .. } if task.state == TaskState::Running => {}
         Phase::Starting { progress } => {
             task.state = if is_ending {
                 TaskState::Stopping
@@ -301,14 +303,14 @@ pub fn kill(record: &Record, now: Moment) -> Result<Record, Refused> {
                 ended_state(record)
             };
             end(&mut changed, state, None, None, now);
-            changed.wanted = Wanted::Kill;
+            changed.wanted = changed.wanted.max(Wanted::Kill);
         }
         TaskState::Starting | TaskState::Running | TaskState::Stopping => {
-            changed.wanted = Wanted::Kill;
+            changed.wanted = changed.wanted.max(Wanted::Kill);
             changed.task.state = TaskState::Stopping;
         }
         TaskState::Lost => {
-            changed.wanted = Wanted::Kill;
+            changed.wanted = changed.wanted.max(Wanted::Kill);
             changed.task.reason =
                 Some("its node is offline; it will be ended when that is back".into());
         }

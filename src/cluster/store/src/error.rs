@@ -22,8 +22,10 @@ pub enum ErrorKind {
     Unavailable,
     /// The answer was lost: whether it was done is not known.
     Unknown,
-    /// The changes after that revision are no longer known.
+    /// The changes after that revision are no longer known, or not those that were seen: list anew.
     Compacted,
+    /// Whoever watches does not read as fast as there are changes: watch anew from what was seen.
+    Slow,
     /// The lease has ended.
     LeaseGone,
     /// More than a store takes at once.

@@ -7,22 +7,58 @@
 //! than etcd has (<https://etcd.io/docs/v3.5/learning/api/>), so nothing here is a protocol for
 //! consensus of our own.
 //!
-//! [`MemoryStore`] forgets everything at its end and is what tests and simulations run on.
+//! There are three. [`EmbeddedStore`] keeps everything in one file, for one host. `EtcdStore`, behind
+//! the feature `etcd`, lets several hosts share it. [`MemoryStore`] forgets everything at its end and
+//! is what tests and simulations run on.
+//!
+//! # What callers may rely on
+//!
+//! All three pass the same cases (`contract`, behind the feature of that name). In words:
+//!
+//! * A read sees every transaction that was answered before it. A [`Listing`] is of one moment.
+//! * Revisions grow, also over restarts, and are never given out twice. They are not dense. A
+//!   transaction that changes nothing takes none.
+//! * Guards are checked first, then leases: a transaction whose guards fail is a
+//!   [`Commit::Conflict`], whatever else is wrong with it.
+//! * A watch tells the changes of one transaction in one [`Batch`], sorted by key, and of what a
+//!   lease took with it, too. Whoever is too slow gets an error after what there was, never a gap.
+//!   Watching again from the last revision seen goes on where it ended, or says
+//!   [`ErrorKind::Compacted`]; so does watching from a revision that the store has not reached.
+//! * A lease lasts for its time, and may last a little longer: etcd counts whole seconds, and has a
+//!   shortest time of its own. It ends by itself, and those who watch are told.
+//! * What goes with a lease is gone at the latest when the lease ends. With an [`EmbeddedStore`] it
+//!   is gone, and so are all leases, after the store was opened again; with etcd both go on.
+//! * A text under a lease replaces what stood there before, for good, and a text without one that is
+//!   put over it stays.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "contract")]
+pub mod contract;
+mod embedded;
 mod error;
+#[cfg(feature = "etcd")]
+mod etcd;
+mod feed;
+mod group;
 mod key;
+mod lease;
+mod limits;
 mod memory;
 mod table;
+mod timer;
 mod transaction;
 mod watch;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use embedded::EmbeddedStore;
 pub use error::{Error, ErrorKind, Result};
+#[cfg(feature = "etcd")]
+pub use etcd::{EtcdOptions, EtcdStore, EtcdTls};
 pub use key::{InvalidKey, Key, Prefix};
 pub use memory::MemoryStore;
 pub use transaction::{Commit, Guard, Transaction, Write};
@@ -36,8 +72,8 @@ pub type Revision = u64;
 pub struct Entry {
     /// The key.
     pub key: Key,
-    /// The text.
-    pub value: Vec<u8>,
+    /// The text, which clones share.
+    pub value: Arc<[u8]>,
     /// When it was written.
     pub revision: Revision,
 }
@@ -82,7 +118,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Where the store does not answer.
     async fn list(&self, prefix: &Prefix) -> Result<Listing>;
 
-    /// Does all writes of a transaction, or, where a guarded key has changed, none.
+    /// Does all writes of a transaction, or, where a guarded key has changed, none. A caller that
+    /// does not wait for the answer does not know whether it was done.
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`]: nothing was written. [`ErrorKind::Unknown`]: whether it was, is not

@@ -1,59 +1,76 @@
 //! The table: what stands under which key, with leases, in memory. No clock and no waiting: it is
 //! told what time it is.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::watch::{BUFFER, Batch, Watch, WatchedChange};
+use crate::feed::Feed;
+use crate::group::{Change, Group};
+use crate::lease::Leases;
 use crate::{
-    Commit, Entry, Error, ErrorKind, Key, Lease, Listing, Prefix, Result, Revision, Transaction,
-    Write,
+    Batch, Commit, Entry, Error, Key, Lease, Listing, Prefix, Result, Revision, Transaction, Watch,
+    WatchedChange, Write,
 };
-
-/// Changes that are kept for those who watch from an earlier revision.
-const HISTORY: usize = 8192;
 
 /// What stands under which key.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     rows: BTreeMap<Key, Row>,
     revision: Revision,
-    leases: BTreeMap<Lease, Granted>,
-    last_lease: i64,
-    history: VecDeque<Batch>,
-    /// The revision before the first one of the history.
-    forgotten: Revision,
-    watchers: Vec<Watcher>,
+    /// Of all keys and texts.
+    bytes: usize,
+    leases: Leases,
+    feed: Feed,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Row {
-    value: Vec<u8>,
+    value: Arc<[u8]>,
     revision: Revision,
     lease: Option<Lease>,
 }
 
-#[derive(Debug)]
-struct Granted {
-    time_to_live: Duration,
-    ends: Instant,
-    keys: BTreeSet<Key>,
-}
-
-#[derive(Debug)]
-struct Watcher {
-    prefix: Prefix,
-    sender: mpsc::Sender<Result<Batch>>,
+/// What is of interest to one who wants to write under a key. By default nothing stands there.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Standing {
+    /// When it was written; 0: nothing stands there.
+    pub(crate) revision: Revision,
+    /// Whether it stays until it is removed: it goes with no lease.
+    pub(crate) is_kept: bool,
 }
 
 impl Table {
+    /// A table with what was kept of one before, which may have given out revisions up to this one.
+    pub(crate) fn restored(kept: Vec<Entry>, revision: Revision) -> Self {
+        let mut table = Self {
+            revision,
+            leases: Leases::after(i64::try_from(revision).unwrap_or_default()),
+            feed: Feed::after(revision),
+            ..Self::default()
+        };
+        for entry in kept {
+            let row = Row {
+                value: entry.value,
+                revision: entry.revision,
+                lease: None,
+            };
+            table.insert(entry.key, row);
+        }
+        table
+    }
+
     /// The last revision.
     pub(crate) fn revision(&self) -> Revision {
         self.revision
+    }
+
+    /// Bytes of all keys and texts.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// What stands under a key.
@@ -63,168 +80,141 @@ impl Table {
 
     /// All that stands below a prefix.
     pub(crate) fn list(&self, prefix: &Prefix) -> Listing {
-        let first = Key::parse(prefix.as_str().trim_end_matches('/'));
-        let start = first.map_or(Bound::Unbounded, Bound::Excluded);
-        let rows = self.rows.range((start, Bound::Unbounded));
-        // Keys below a prefix stand together, but "a-b" stands between "a" and "a/b".
-        let entries = rows
-            .take_while(|(key, _)| is_at_or_before(prefix, key))
-            .filter(|(key, _)| prefix.is_of(key))
-            .map(|(key, row)| row.entry(key))
-            .collect();
+        let end = prefix.end();
+        let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let rows = self
+            .rows
+            .range::<str, _>((Bound::Included(prefix.as_str()), end));
         Listing {
-            entries,
+            entries: rows.map(|(key, row)| row.entry(key)).collect(),
             revision: self.revision,
         }
     }
 
-    /// Whether every guard holds.
-    pub(crate) fn allows(&self, transaction: &Transaction) -> bool {
-        transaction.guards.iter().all(|guard| {
-            let revision = self.rows.get(&guard.key).map_or(0, |row| row.revision);
-            revision == guard.revision
+    /// What one who wants to write there has to know.
+    pub(crate) fn standing(&self, key: &Key) -> Standing {
+        let row = self.rows.get(key);
+        row.map_or_else(Standing::default, |row| Standing {
+            revision: row.revision,
+            is_kept: row.lease.is_none(),
         })
     }
 
-    /// The first lease of a transaction that is not there.
-    pub(crate) fn missing_lease(&self, transaction: &Transaction) -> Option<Lease> {
-        transaction.writes.iter().find_map(|write| match write {
-            Write::Put { lease, .. } => lease.filter(|lease| !self.leases.contains_key(lease)),
+    /// The lease of a write, where it has ended.
+    pub(crate) fn missing_lease(&self, write: &Write) -> Option<Lease> {
+        match write {
+            Write::Put { lease, .. } => lease.filter(|lease| !self.leases.has(*lease)),
             Write::Delete { .. } => None,
-        })
+        }
     }
 
-    /// Does the writes of a transaction that [`Self::allows`].
-    pub(crate) fn apply(&mut self, writes: Vec<Write>) -> Revision {
-        self.revision += 1;
-        let revision = self.revision;
-        let mut changes = Vec::new();
-        for write in writes {
-            match write {
-                Write::Put { key, value, lease } => {
-                    self.detach(&key);
-                    let row = Row {
-                        value,
-                        revision,
-                        lease,
-                    };
-                    if let Some(granted) = lease.and_then(|lease| self.leases.get_mut(&lease)) {
-                        granted.keys.insert(key.clone());
-                    }
-                    changes.push(WatchedChange::Put(row.entry(&key)));
-                    self.rows.insert(key, row);
-                }
-                Write::Delete { key } => {
-                    self.detach(&key);
-                    if self.rows.remove(&key).is_some() {
-                        changes.push(WatchedChange::Deleted(key));
-                    }
-                }
+    /// Does what a group has decided, and tells those who watch.
+    pub(crate) fn apply(&mut self, group: Group) {
+        for change in group.into_changes() {
+            self.apply_change(change);
+        }
+    }
+
+    fn apply_change(&mut self, change: Change) {
+        let revision = change.revision;
+        self.revision = revision;
+        let changes = change.writes.into_iter().map(|write| match write {
+            Write::Put { key, value, lease } => {
+                let row = Row {
+                    value,
+                    revision,
+                    lease,
+                };
+                let entry = row.entry(&key);
+                self.insert(key, row);
+                WatchedChange::Put(entry)
             }
-        }
-        self.tell(Batch { revision, changes });
-        revision
-    }
-
-    fn detach(&mut self, key: &Key) {
-        let lease = self.rows.get(key).and_then(|row| row.lease);
-        if let Some(granted) = lease.and_then(|lease| self.leases.get_mut(&lease)) {
-            granted.keys.remove(key);
-        }
-    }
-
-    fn tell(&mut self, batch: Batch) {
-        self.watchers.retain(|watcher| watcher.offer(&batch));
-        self.history.push_back(batch);
-        while self.history.len() > HISTORY {
-            if let Some(oldest) = self.history.pop_front() {
-                self.forgotten = oldest.revision;
+            Write::Delete { key } => {
+                self.remove(&key);
+                WatchedChange::Deleted(key)
             }
-        }
+        });
+        let changes = changes.collect();
+        self.feed.tell(Batch { revision, changes });
     }
 
-    /// Does a whole transaction.
+    fn insert(&mut self, key: Key, row: Row) {
+        self.remove(&key);
+        if let Some(lease) = row.lease {
+            self.leases.attach(lease, &key);
+        }
+        self.bytes += key.as_str().len() + row.value.len();
+        self.rows.insert(key, row);
+    }
+
+    fn remove(&mut self, key: &Key) {
+        let Some(row) = self.rows.remove(key) else {
+            return;
+        };
+        if let Some(lease) = row.lease {
+            self.leases.detach(lease, key);
+        }
+        self.bytes -= key.as_str().len() + row.value.len();
+    }
+
+    /// Does one transaction.
     pub(crate) fn commit(&mut self, transaction: Transaction) -> Result<Commit> {
-        check_size(&transaction)?;
-        if let Some(lease) = self.missing_lease(&transaction) {
-            return Err(lease_gone(lease));
-        }
-        if !self.allows(&transaction) {
-            return Ok(Commit::Conflict);
-        }
-        if transaction.is_empty() {
-            return Ok(Commit::Done(self.revision));
-        }
-        Ok(Commit::Done(self.apply(transaction.writes)))
+        let mut group = Group::new(self);
+        let commit = group.admit(self, transaction)?;
+        self.apply(group);
+        Ok(commit)
     }
 
     /// Watches a prefix from after a revision on.
     pub(crate) fn watch(&mut self, prefix: &Prefix, after: Revision) -> Result<Watch> {
-        let missed: Vec<&Batch> = self
-            .history
-            .iter()
-            .filter(|batch| batch.revision > after)
-            .collect();
-        if after < self.forgotten || missed.len() > BUFFER / 2 {
-            return Err(Error::new(
-                ErrorKind::Compacted,
-                format!("the changes after revision {after} are no longer known"),
-            ));
-        }
-        let (sender, watch) = Watch::new();
-        let watcher = Watcher {
-            prefix: prefix.clone(),
-            sender,
-        };
-        for batch in missed {
-            watcher.offer(batch);
-        }
-        self.watchers.push(watcher);
-        Ok(watch)
+        self.feed.watch(prefix, after)
     }
 
     /// Makes a lease.
-    pub(crate) fn grant(&mut self, time_to_live: Duration, now: Instant) -> Lease {
-        self.last_lease += 1;
-        let lease = Lease(self.last_lease);
-        let granted = Granted {
-            time_to_live,
-            ends: now + time_to_live,
-            keys: BTreeSet::new(),
-        };
-        self.leases.insert(lease, granted);
-        lease
+    pub(crate) fn grant(&mut self, time_to_live: Duration, now: Instant) -> Result<Lease> {
+        self.leases.grant(time_to_live, now)
     }
 
     /// Lets a lease run for its whole time again.
     pub(crate) fn renew(&mut self, lease: Lease, now: Instant) -> Result<()> {
-        let granted = self
-            .leases
-            .get_mut(&lease)
-            .ok_or_else(|| lease_gone(lease))?;
-        granted.ends = now + granted.time_to_live;
-        Ok(())
+        self.leases.renew(lease, now)
     }
 
-    /// Ends a lease; what was put under it is to be removed.
-    pub(crate) fn end(&mut self, lease: Lease) -> Vec<Write> {
-        let granted = self.leases.remove(&lease);
-        let keys = granted.map(|granted| granted.keys).unwrap_or_default();
-        keys.into_iter().map(|key| Write::Delete { key }).collect()
+    /// Ends a lease, and removes what was put under it.
+    pub(crate) fn end(&mut self, lease: Lease) {
+        let keys = self.leases.end(lease);
+        if keys.is_empty() {
+            return;
+        }
+        self.apply_change(Change {
+            revision: self.revision + 1,
+            writes: keys.into_iter().map(|key| Write::Delete { key }).collect(),
+        });
     }
 
-    /// The leases whose time is over.
-    pub(crate) fn ended_leases(&self, now: Instant) -> Vec<Lease> {
-        let ended = self
-            .leases
-            .iter()
-            .filter(|(_, granted)| granted.ends <= now);
-        ended.map(|(lease, _)| *lease).collect()
+    /// A lease whose time is over.
+    pub(crate) fn due(&self, now: Instant) -> Option<Lease> {
+        self.leases.due(now)
+    }
+
+    /// Whether the time of this one is over.
+    pub(crate) fn is_due(&self, lease: Lease, now: Instant) -> bool {
+        self.leases.is_due(lease, now)
+    }
+
+    /// The lease that ends next.
+    pub(crate) fn next_lease(&self) -> Option<Lease> {
+        self.leases.next()
     }
 
     /// When the next lease ends.
     pub(crate) fn next_end(&self) -> Option<Instant> {
-        self.leases.values().map(|granted| granted.ends).min()
+        self.leases.next_end()
+    }
+
+    /// Ends all watches.
+    pub(crate) fn end_watches(&mut self, why: impl Fn() -> Error) {
+        self.feed.end(why);
     }
 }
 
@@ -232,56 +222,71 @@ impl Row {
     fn entry(&self, key: &Key) -> Entry {
         Entry {
             key: key.clone(),
-            value: self.value.clone(),
+            value: Arc::clone(&self.value),
             revision: self.revision,
         }
     }
 }
 
-impl Watcher {
-    /// Passes on what concerns it; false where nobody listens any more, or not fast enough.
-    fn offer(&self, batch: &Batch) -> bool {
-        let changes: Vec<_> = batch
-            .changes
-            .iter()
-            .filter(|change| self.prefix.is_of(change.key()))
-            .cloned()
-            .collect();
-        if changes.is_empty() {
-            return !self.sender.is_closed();
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(table: &mut Table, words: &[&str], value: &[u8]) {
+        let key = Key::new(words).unwrap();
+        let done = table.commit(Transaction::new().put(&key, value));
+        assert!(matches!(done, Ok(Commit::Done(_))));
+    }
+
+    #[test]
+    fn a_listing_has_what_is_below_and_nothing_beside() {
+        let mut table = Table::default();
+        let keys: [&[&str]; 7] = [
+            &["a"],
+            &["a", "b"],
+            &["a-b"],
+            &["a.b"],
+            &["a0"],
+            &["a", "~"],
+            &["b"],
+        ];
+        for words in keys {
+            put(&mut table, words, b"");
         }
-        let revision = batch.revision;
-        self.sender
-            .try_send(Ok(Batch { revision, changes }))
-            .is_ok()
+        let below = |prefix: &Prefix| -> Vec<String> {
+            let entries = table.list(prefix).entries;
+            entries.iter().map(|entry| entry.key.to_string()).collect()
+        };
+        assert_eq!(below(&Prefix::new(&["a"]).unwrap()), ["a/b", "a/~"]);
+        assert_eq!(below(&Prefix::new(&["a", "b"]).unwrap()), [""; 0]);
+        assert_eq!(below(&Prefix::all()).len(), keys.len());
     }
-}
 
-/// Whether a key stands before the end of what begins with the prefix.
-fn is_at_or_before(prefix: &Prefix, key: &Key) -> bool {
-    let prefix = prefix.as_str();
-    let head = key.as_str().get(..prefix.len()).unwrap_or(key.as_str());
-    head <= prefix
-}
-
-/// Refuses what no store takes.
-pub(crate) fn check_size(transaction: &Transaction) -> Result<()> {
-    if transaction.fits() {
-        return Ok(());
+    #[test]
+    fn bytes_are_those_of_what_stands_there() {
+        let mut table = Table::default();
+        put(&mut table, &["a"], b"1234");
+        put(&mut table, &["a"], b"12");
+        put(&mut table, &["b"], b"");
+        assert_eq!(table.bytes(), 4);
+        let delete = Transaction::new().delete(&Key::new(&["a"]).unwrap());
+        assert!(table.commit(delete).is_ok());
+        assert_eq!(table.bytes(), 1);
     }
-    Err(Error::new(
-        ErrorKind::TooLarge,
-        format!(
-            "a transaction with {} operations and {} bytes is above {} and {}",
-            transaction.len(),
-            transaction.bytes(),
-            Transaction::MAX_LEN,
-            Transaction::MAX_BYTES
-        ),
-    ))
-}
 
-/// That a lease has ended.
-pub(crate) fn lease_gone(lease: Lease) -> Error {
-    Error::new(ErrorKind::LeaseGone, format!("lease {} has ended", lease.0))
+    #[test]
+    fn a_restored_table_knows_nothing_of_what_was_before() {
+        let key = Key::new(&["a"]).unwrap();
+        let kept = Entry {
+            key: key.clone(),
+            value: (*b"1").into(),
+            revision: 3,
+        };
+        let mut table = Table::restored(vec![kept], 9);
+        assert_eq!(table.get(&key).map(|entry| entry.revision), Some(3));
+        assert!(table.watch(&Prefix::all(), 8).is_err());
+        assert!(table.watch(&Prefix::all(), 9).is_ok());
+        put(&mut table, &["a"], b"2");
+        assert_eq!(table.get(&key).map(|entry| entry.revision), Some(10));
+    }
 }

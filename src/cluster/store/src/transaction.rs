@@ -1,8 +1,11 @@
 //! Transactions: what is written as a whole, and what must not have changed for that.
 
-use crate::{Key, Lease, Revision};
+use std::sync::Arc;
 
-/// What is written as a whole.
+use crate::{Error, ErrorKind, Key, Lease, Result, Revision};
+
+/// What is written as a whole. Each key is written once: where one is named again, what was said
+/// last counts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Transaction {
     pub(crate) guards: Vec<Guard>,
@@ -26,7 +29,7 @@ pub enum Write {
         /// The key.
         key: Key,
         /// The text.
-        value: Vec<u8>,
+        value: Arc<[u8]>,
         /// The lease that it goes with.
         lease: Option<Lease>,
     },
@@ -45,6 +48,23 @@ pub enum Commit {
     Done(Revision),
     /// A guarded key has changed; nothing was written.
     Conflict,
+}
+
+impl Write {
+    /// The key.
+    pub fn key(&self) -> &Key {
+        match self {
+            Self::Put { key, .. } | Self::Delete { key } => key,
+        }
+    }
+
+    /// Bytes of its texts.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Put { key, value, .. } => key.as_str().len() + value.len(),
+            Self::Delete { key } => key.as_str().len(),
+        }
+    }
 }
 
 impl Transaction {
@@ -74,25 +94,40 @@ impl Transaction {
 
     /// Puts a text.
     #[must_use]
-    pub fn put(mut self, key: &Key, value: Vec<u8>) -> Self {
-        let (key, lease) = (key.clone(), None);
-        self.writes.push(Write::Put { key, value, lease });
-        self
+    pub fn put(self, key: &Key, value: impl Into<Arc<[u8]>>) -> Self {
+        self.write(Write::Put {
+            key: key.clone(),
+            value: value.into(),
+            lease: None,
+        })
     }
 
     /// Puts a text that goes with a lease.
     #[must_use]
-    pub fn put_leased(mut self, key: &Key, value: Vec<u8>, lease: Lease) -> Self {
-        let (key, lease) = (key.clone(), Some(lease));
-        self.writes.push(Write::Put { key, value, lease });
-        self
+    pub fn put_leased(self, key: &Key, value: impl Into<Arc<[u8]>>, lease: Lease) -> Self {
+        self.write(Write::Put {
+            key: key.clone(),
+            value: value.into(),
+            lease: Some(lease),
+        })
     }
 
     /// Removes what stands under a key.
     #[must_use]
-    pub fn delete(mut self, key: &Key) -> Self {
-        let key = key.clone();
-        self.writes.push(Write::Delete { key });
+    pub fn delete(self, key: &Key) -> Self {
+        self.write(Write::Delete { key: key.clone() })
+    }
+
+    fn write(mut self, write: Write) -> Self {
+        // Past the limit nobody takes it anyway, and the search would be in vain.
+        let earlier = match self.writes.len() {
+            0..=Self::MAX_LEN => self.writes.iter_mut().find(|at| at.key() == write.key()),
+            _ => None,
+        };
+        match earlier {
+            Some(earlier) => *earlier = write,
+            None => self.writes.push(write),
+        }
         self
     }
 
@@ -108,15 +143,38 @@ impl Transaction {
 
     /// Bytes of all texts together.
     pub fn bytes(&self) -> usize {
-        let bytes = self.writes.iter().map(|write| match write {
-            Write::Put { key, value, .. } => key.as_str().len() + value.len(),
-            Write::Delete { key } => key.as_str().len(),
-        });
-        bytes.sum()
+        self.writes.iter().map(Write::bytes).sum()
     }
 
-    /// Whether it is no more than a store takes.
-    pub(crate) fn fits(&self) -> bool {
-        self.len() <= Self::MAX_LEN && self.bytes() <= Self::MAX_BYTES
+    /// Refuses what no store takes.
+    pub(crate) fn check_size(&self) -> Result<()> {
+        if self.len() <= Self::MAX_LEN && self.bytes() <= Self::MAX_BYTES {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::TooLarge,
+            format!(
+                "a transaction of {} operations with {} bytes is more than {} and {}",
+                self.len(),
+                self.bytes(),
+                Self::MAX_LEN,
+                Self::MAX_BYTES
+            ),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_written_twice_is_written_as_was_said_last() {
+        let key = Key::new(&["a"]).unwrap();
+        let transaction = Transaction::new().put(&key, *b"1").delete(&key);
+        assert_eq!(transaction.writes, [Write::Delete { key: key.clone() }]);
+        assert_eq!(transaction.bytes(), 1);
+        let again = transaction.put(&key, *b"22");
+        assert_eq!((again.len(), again.bytes()), (1, 3));
     }
 }

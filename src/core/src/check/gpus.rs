@@ -4,7 +4,7 @@
 
 use crate::Answer;
 use crate::pci::PciFunction;
-use crate::plan::{BindPlan, Refusal, plan_bind};
+use crate::plan::{BindPlan, Refusal, plan_bind, refuse_claimed};
 
 use super::{Check, Facts, Finding, Run, State};
 
@@ -64,7 +64,10 @@ fn run(facts: &Facts) -> Vec<Finding> {
 
 /// Judges one GPU; one that cannot be given away fails here, whatever the others do.
 fn judge(facts: &Facts, gpu: &PciFunction) -> Finding {
-    match plan_bind(&facts.snapshot, facts.known_claims(), gpu.address) {
+    // Containers come and go: what they use now can be given away when they have ended.
+    let claims = facts.known_claims().iter();
+    let whole = claims.filter(|claim| claim.owner.container().is_none());
+    match plan_bind(&facts.snapshot, whole, gpu.address) {
         Ok(plan) => match reserved_group(facts, &plan) {
             Some(group) => Finding::fail(format!(
                 "cannot be given away: firmware keeps memory for a device of group {group} (RMRR)"
@@ -113,6 +116,12 @@ fn free(facts: &Facts, gpu: &PciFunction, plan: &BindPlan) -> Finding {
         Some(driver) => format!("; driver {driver}"),
         None => "; no driver".to_owned(),
     };
+    let in_use = plan.originals.iter().find_map(|original| {
+        refuse_claimed(facts.known_claims(), original.address, original.address).err()
+    });
+    if let Some(in_use) = in_use {
+        found += &format!("; now {in_use}");
+    }
     if facts.claims == Answer::CannotSee {
         found += "; whether someone has it cannot be seen without the helper";
     }
@@ -128,7 +137,7 @@ fn free(facts: &Facts, gpu: &PciFunction, plan: &BindPlan) -> Finding {
 mod tests {
     use std::collections::BTreeSet;
 
-    use crate::claim::{Claim, Original, Owner};
+    use crate::claim::{Claim, Container, Original, Owner, Purpose};
     use crate::pci::GroupId;
     use crate::snapshot::HostUse;
 
@@ -191,6 +200,31 @@ mod tests {
             run(&facts).last().map(|finding| finding.found.clone()),
             Some("is given away: it belongs to user 1000".to_owned())
         );
+    }
+
+    #[test]
+    fn a_gpu_that_a_container_uses_can_be_given_away_later() {
+        let mut facts = sample::good();
+        let function = facts.snapshot.functions.values().last().unwrap();
+        let container = Container {
+            name: "train".parse().unwrap(),
+            exclusive: false,
+            user: None,
+        };
+        let claim = Claim {
+            owner: Owner {
+                uid: 1000,
+                purpose: Purpose::Container(container),
+            },
+            originals: vec![Original::of(function)],
+            since: 0,
+        };
+        let address = function.address;
+        facts.claims = Answer::Known(vec![claim]);
+        let finding = run(&facts).pop().unwrap();
+        assert_eq!(finding.state, State::Pass);
+        let ending = format!("; now {address} is used by container 'train' of user 1000");
+        assert!(finding.found.ends_with(&ending), "{}", finding.found);
     }
 
     #[test]

@@ -111,7 +111,7 @@ fn goes_as_a_slot(snapshot: &Snapshot, asked: &PciFunction) -> bool {
             .any(|function| function.class.is_gpu())
 }
 
-fn is_bridge(function: &PciFunction) -> Result<bool, Refusal> {
+pub(super) fn is_bridge(function: &PciFunction) -> Result<bool, Refusal> {
     match function.is_bridge() {
         Answer::Known(is_bridge) => Ok(is_bridge),
         Answer::CannotSee if function.is_gone() => Err(Refusal::Gone(function.address)),
@@ -171,12 +171,7 @@ pub(super) fn refuse_member<'a>(
     taking: Taking,
 ) -> Result<(), Refusal> {
     let address = member.address;
-    if let Some(claim) = claims.into_iter().find(|claim| claim.holds(address)) {
-        return Err(Refusal::Claimed {
-            address,
-            owner: claim.owner.clone(),
-        });
-    }
+    refuse_claimed(claims, asked, address)?;
     if let Some(host_use) = snapshot
         .host_uses
         .get(&address)
@@ -225,6 +220,43 @@ pub(super) fn refuse_member<'a>(
         }),
         _ => Ok(()),
     }
+}
+
+/// Makes sure that nobody has a function; `asked` is what it goes with.
+///
+/// # Errors
+/// [`Refusal::Claimed`], [`Refusal::InContainer`].
+pub fn refuse_claimed<'a>(
+    claims: impl IntoIterator<Item = &'a Claim>,
+    asked: PciAddress,
+    member: PciAddress,
+) -> Result<(), Refusal> {
+    let Some((owner, others)) = find_holders(claims, member) else {
+        return Ok(());
+    };
+    Err(match &owner.purpose {
+        Purpose::Container(_) => Refusal::InContainer {
+            asked,
+            member,
+            owner,
+            others,
+        },
+        Purpose::Person | Purpose::Machine(_) => Refusal::Claimed {
+            address: member,
+            owner,
+        },
+    })
+}
+
+/// The first one who has a function, and how many more there are. Who has it whole has it alone, so
+/// the others are containers where the first one is.
+pub(super) fn find_holders<'a>(
+    claims: impl IntoIterator<Item = &'a Claim>,
+    address: PciAddress,
+) -> Option<(Owner, usize)> {
+    let mut holders = claims.into_iter().filter(|claim| claim.holds(address));
+    let first = holders.next()?;
+    Some((first.owner.clone(), holders.count()))
 }
 
 /// All overrides first: from then on no native driver can take a function that is let go.

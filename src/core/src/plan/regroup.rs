@@ -447,9 +447,10 @@ impl Regrouping<'_> {
                 let Some(partner) = then.iter().find(|at| !now.contains(at)) else {
                     continue;
                 };
-                let other = self.claims.iter().find(|other| other.holds(*partner));
+                // Containers of several users may share the partner.
+                let mut others = self.claims.iter().filter(|other| other.holds(*partner));
                 let is_own = claim.owner.uid == owner.uid
-                    && other.is_none_or(|other| other.owner.uid == owner.uid);
+                    && others.all(|other| other.owner.uid == owner.uid);
                 if !is_own {
                     return Err(Refusal::WouldJoin {
                         member: original.address,

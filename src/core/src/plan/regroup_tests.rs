@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::acs::{AcsChange, Platform, Reason};
-use crate::claim::{Claim, Original, Owner};
+use crate::claim::{Claim, Container, Original, Owner, Purpose};
 use crate::iommu::sample::{OFF, ON, at, booted, switch, two_and_two};
 use crate::iommu::{Separation, Verdict};
 use crate::pci::PciAddress;
@@ -68,6 +68,17 @@ fn claim(address: &str, uid: u32) -> Claim {
         originals: vec![Original::of(snapshot.function(at(address)).unwrap())],
         since: 0,
     }
+}
+
+fn in_container(claim: Claim, name: &str) -> Claim {
+    let purpose = Purpose::Container(Container {
+        name: name.parse().unwrap(),
+        exclusive: false,
+        user: None,
+    });
+    let uid = claim.owner.uid;
+    let owner = Owner { uid, purpose };
+    Claim { owner, ..claim }
 }
 
 fn texts(plan: &RegroupPlan) -> Vec<String> {
@@ -254,4 +265,25 @@ fn clearing_never_joins_what_different_people_have() {
     );
     let own = [claim("01:00.0", 1001), claim("02:00.0", 1001)];
     assert!(set(&snapshot, &own, "-rr", false).is_ok());
+    // One that several containers share belongs to each of them.
+    let shared = [
+        claim("01:00.0", 1001),
+        in_container(claim("02:00.0", 1001), "a"),
+        in_container(claim("02:00.0", 1002), "a"),
+    ];
+    assert_eq!(refused(&shared), "WouldJoin");
+    assert!(set(&snapshot, &shared[..2], "-rr", false).is_ok());
+}
+
+#[test]
+fn what_a_container_uses_is_not_removed_not_even_for_its_owner() {
+    let claims = [in_container(claim("01:00.1", 1001), "train")];
+    let refusal = plan_with(&cleared_at_boot(), &claims, &["01:00.0"]).unwrap_err();
+    let expected = Refusal::InContainer {
+        asked: at("01:00.0"),
+        member: at("01:00.1"),
+        owner: claims[0].owner.clone(),
+        others: 0,
+    };
+    assert_eq!(refusal, expected);
 }

@@ -1,6 +1,6 @@
 //! The plans, on machines that do not exist.
 
-use crate::claim::{Claim, Original, Owner};
+use crate::claim::{Claim, Container, Original, Owner, Purpose};
 use crate::config::HeaderType;
 use crate::pci::{ClassCode, DriverName, GroupId, Identity, PciAddress, PciFunction, SriovRole};
 use crate::snapshot::HostUse;
@@ -8,7 +8,7 @@ use crate::{Answer, Snapshot};
 
 use super::{Leftover, Refusal, Step, plan_bind, plan_restore};
 
-fn at(address: &str) -> PciAddress {
+pub(super) fn at(address: &str) -> PciAddress {
     address.parse().unwrap()
 }
 
@@ -16,7 +16,7 @@ fn driver(name: &str) -> DriverName {
     name.parse().unwrap()
 }
 
-fn function(address: &str, class: u32, group: u32, bound: Option<&str>) -> PciFunction {
+pub(super) fn function(address: &str, class: u32, group: u32, bound: Option<&str>) -> PciFunction {
     PciFunction {
         address: at(address),
         identity: Identity {
@@ -46,14 +46,14 @@ fn function(address: &str, class: u32, group: u32, bound: Option<&str>) -> PciFu
     }
 }
 
-fn bridge(address: &str, group: u32) -> PciFunction {
+pub(super) fn bridge(address: &str, group: u32) -> PciFunction {
     PciFunction {
         header_type: Answer::Known(HeaderType::Bridge),
         ..function(address, 0x06_0400, group, Some("pcieport"))
     }
 }
 
-fn machine(functions: impl IntoIterator<Item = PciFunction>) -> Snapshot {
+pub(super) fn machine(functions: impl IntoIterator<Item = PciFunction>) -> Snapshot {
     let mut snapshot = Snapshot::default();
     for function in functions {
         snapshot.functions.insert(function.address, function);
@@ -257,6 +257,38 @@ fn a_claim_on_any_member_is_refused_with_its_owner() {
     let address = at("01:00.1");
     let refusal = plan_bind(&workstation(), &claims, at("01:00.0")).unwrap_err();
     assert_eq!(refusal, Refusal::Claimed { address, owner });
+}
+
+#[test]
+fn a_group_mate_that_containers_use_is_refused_with_who_they_are() {
+    let container = |name: &str| Owner {
+        uid: 990,
+        purpose: Purpose::Container(Container {
+            name: name.parse().unwrap(),
+            exclusive: false,
+            user: "ann".parse().ok(),
+        }),
+    };
+    let originals = vec![Original::of(&function("01:00.1", 0, 1, None))];
+    let claims = ["a", "b", "c"].map(|name| Claim {
+        owner: container(name),
+        originals: originals.clone(),
+        since: 0,
+    });
+    let (asked, member) = (at("01:00.0"), at("01:00.1"));
+    let refusal = plan_bind(&workstation(), &claims, asked).unwrap_err();
+    let expected = Refusal::InContainer {
+        asked,
+        member,
+        owner: container("a"),
+        others: 2,
+    };
+    assert_eq!(refusal, expected);
+    assert_eq!(
+        refusal.to_string(),
+        "0000:01:00.0 cannot be taken alone: 0000:01:00.1 goes with it, and 0000:01:00.1 is used \
+         by container 'a' of user 990 for 'ann' and 2 other containers"
+    );
 }
 
 /// Does to a snapshot what the kernel would do; every step must fit what is.

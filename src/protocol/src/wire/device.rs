@@ -5,30 +5,54 @@ use vfioctl_core::pci::Identity;
 use vfioctl_core::pin::Pin;
 use vfioctl_core::plan::Step;
 
-use super::{WireError, long, number, parse};
+use super::{WireError, container_from_wire, long, number, parse};
 use crate::device as io;
 
 /// An owner; `user` is the name that goes with the number, where one is known.
 pub fn owner(owner: &Owner, user: Option<String>) -> io::Owner {
-    let machine = match &owner.purpose {
-        Purpose::Person => None,
-        Purpose::Machine(name) => Some(name.to_string()),
+    let (machine, container) = match &owner.purpose {
+        Purpose::Person => (None, None),
+        Purpose::Machine(name) => (Some(name.to_string()), None),
+        Purpose::Container(container) => {
+            let container = io::Container {
+                name: container.name.to_string(),
+                exclusive: container.exclusive,
+                user: container.user.as_ref().map(ToString::to_string),
+            };
+            (None, Some(container))
+        }
     };
     io::Owner {
         uid: owner.uid.into(),
         user,
         machine,
+        container,
     }
 }
 
 /// An owner from the wire.
 ///
 /// # Errors
-/// A number or name that is not one.
-fn owner_from_wire(owner: &io::Owner) -> Result<Owner, WireError> {
-    let purpose = match &owner.machine {
-        None => Purpose::Person,
-        Some(name) => Purpose::Machine(parse("machine", name)?),
+/// A number or name that is not one, or two owners at once.
+pub fn owner_from_wire(owner: &io::Owner) -> Result<Owner, WireError> {
+    let purpose = match (&owner.machine, &owner.container) {
+        (None, None) => Purpose::Person,
+        (Some(name), None) => Purpose::Machine(parse("machine", name)?),
+        (
+            None,
+            Some(io::Container {
+                name,
+                exclusive,
+                user,
+            }),
+        ) => Purpose::Container(container_from_wire(name, *exclusive, user.as_deref())?),
+        (Some(_), Some(_)) => {
+            let because = "a device belongs to a machine or to a container, not to both".into();
+            return Err(WireError {
+                field: "container",
+                because,
+            });
+        }
     };
     Ok(Owner {
         uid: number("uid", owner.uid)?,
@@ -138,5 +162,52 @@ pub fn step(step: &Step) -> io::Step {
         address: step.address().to_string(),
         driver,
         text: step.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_owner_survives_the_journey() {
+        let container = |exclusive, user: Option<&str>| {
+            let user = user.map(|user| user.parse().unwrap());
+            let name = "train".parse().unwrap();
+            Purpose::Container(vfioctl_core::claim::Container {
+                name,
+                exclusive,
+                user,
+            })
+        };
+        for purpose in [
+            Purpose::Person,
+            Purpose::Machine("win".parse().unwrap()),
+            container(false, None),
+            container(true, Some("Änn, \"x\"")),
+        ] {
+            let before = Owner { uid: 990, purpose };
+            assert_eq!(owner_from_wire(&owner(&before, None)), Ok(before));
+        }
+    }
+
+    #[test]
+    fn an_owner_is_one_thing_and_its_names_are_names() {
+        let wire = |machine: Option<&str>, container: Option<(&str, Option<&str>)>| {
+            owner_from_wire(&io::Owner {
+                uid: 1,
+                user: None,
+                machine: machine.map(str::to_owned),
+                container: container.map(|(name, user)| io::Container {
+                    name: name.to_owned(),
+                    exclusive: false,
+                    user: user.map(str::to_owned),
+                }),
+            })
+            .map_err(|error| error.field)
+        };
+        assert_eq!(wire(Some("m"), Some(("c", None))), Err("container"));
+        assert_eq!(wire(None, Some(("../c", None))), Err("name"));
+        assert_eq!(wire(None, Some(("c", Some("a\nb")))), Err("user"));
     }
 }

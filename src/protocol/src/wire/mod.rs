@@ -4,6 +4,7 @@
 //! names the field.
 
 mod acs;
+mod container;
 mod device;
 mod inventory;
 mod machine;
@@ -11,8 +12,11 @@ mod machine;
 use std::fmt;
 
 pub use acs::{acs_step, bit_names, groups, override_plan, regroup_plan};
+use container::container_from_wire;
+pub use container::{container_request, container_request_from_wire};
 pub use device::{
-    claim, claim_from_wire, original, original_from_wire, owner, pin, pin_from_wire, step,
+    claim, claim_from_wire, original, original_from_wire, owner, owner_from_wire, pin,
+    pin_from_wire, step,
 };
 pub use inventory::{snapshot, snapshot_from_wire};
 pub use machine::{spec, spec_from_wire};

@@ -170,17 +170,75 @@ fn kernel_alone() {
 #[test]
 fn user_network() {
     let mut spec = spec(Boot::Bios);
-    spec.network = Network::User;
-    let end = [
-        "-netdev",
-        "user,id=net0",
-        "-device",
-        "virtio-net-pci,id=nic0,netdev=net0,bus=pcie.0,addr=01.0,romfile=",
-    ];
+    spec.network = Network::User {
+        forwards: Vec::new(),
+    };
+    let end = ["-netdev", "user,id=net0", "-device", NIC];
     assert_eq!(
         arguments(&spec, &host(Accel::Kvm), &[]),
         line("q35,accel=kvm", &end)
     );
+}
+
+const NIC: &str = "virtio-net-pci,id=nic0,netdev=net0,bus=pcie.0,addr=01.0,romfile=";
+
+#[test]
+fn user_network_with_forwards() {
+    let mut spec = spec(Boot::Bios);
+    spec.network = Network::User {
+        forwards: vec![
+            "2222:22".parse().unwrap(),
+            "0.0.0.0:80:8080".parse().unwrap(),
+        ],
+    };
+    let netdev = "user,id=net0,hostfwd=tcp:127.0.0.1:2222-:22,hostfwd=tcp:0.0.0.0:80-:8080";
+    let end = ["-netdev", netdev, "-device", NIC];
+    assert_eq!(
+        arguments(&spec, &host(Accel::Kvm), &[]),
+        line("q35,accel=kvm", &end)
+    );
+}
+
+#[test]
+fn network_stream_to_a_socket() {
+    let mut spec = spec(Boot::Bios);
+    spec.network = Network::Stream {
+        socket: path("/run/user/1001/passt,server=on"),
+    };
+    let netdev = r#"{"type":"stream","id":"net0","server":false,"addr":{"type":"unix","path":"/run/user/1001/passt,server=on"}}"#;
+    let end = ["-netdev", netdev, "-device", NIC];
+    assert_eq!(
+        arguments(&spec, &host(Accel::Kvm), &[]),
+        line("q35,accel=kvm", &end)
+    );
+}
+
+#[test]
+fn large_bars_are_told_to_ovmf_and_to_no_other_firmware() {
+    let devices = |count| {
+        vec![
+            PassedDevice {
+                functions: vec!["0000:01:00.0".parse().unwrap()],
+                windows_bytes: vec![128 << 30, 32 << 20],
+            };
+            count
+        ]
+    };
+    let texts = |boot: Boot, accel, count| -> Vec<String> {
+        let all = arguments(&spec(boot), &host(accel), &devices(count)).into_iter();
+        let is_meant = |text: &String| text.contains("Mmio64") || text.contains("phys-bits");
+        all.filter(is_meant).collect()
+    };
+    let uefi = || Boot::Uefi {
+        code: path("/fw/code.fd"),
+        variables: None,
+    };
+    let told = |mib: u32| format!("name=opt/ovmf/X-PciMmio64Mb,string={mib}");
+    assert_eq!(texts(uefi(), Accel::Kvm, 1), [told(262_144)]);
+    let wide = "host,host-phys-bits=on".to_owned();
+    assert_eq!(texts(uefi(), Accel::Kvm, 8), [wide, told(2_097_152)]);
+    assert_eq!(texts(uefi(), Accel::Tcg, 8), [told(2_097_152)]);
+    assert_eq!(texts(Boot::Bios, Accel::Kvm, 8), Vec::<String>::new());
 }
 
 #[test]
@@ -191,6 +249,7 @@ fn a_gpu_with_its_audio_and_a_card() {
     ]
     .map(|group| PassedDevice {
         functions: group.iter().map(|text| text.parse().unwrap()).collect(),
+        windows_bytes: vec![256 << 20, 32 << 20],
     });
     let end = [
         "-device",

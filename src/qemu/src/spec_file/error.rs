@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 
 use vfioctl_core::claim::InvalidMachineName;
-use vfioctl_core::machine::SpecError;
+use vfioctl_core::machine::{InvalidForward, SpecError};
 use vfioctl_core::pci::AddressError;
 
 use crate::limits::SPEC_FILE_BYTES;
@@ -43,6 +43,10 @@ pub(super) enum Cause {
     UefiBesideKernel,
     UefiBesideBios,
     NoUefiTable,
+    Forward(InvalidForward),
+    ForwardWithoutUser,
+    SocketWithoutStream,
+    NoSocket,
     Spec(SpecError),
 }
 
@@ -84,6 +88,9 @@ impl SpecFileError {
             Cause::UefiBesideKernel
             | Cause::UefiBesideBios
             | Cause::NoUefiTable
+            | Cause::ForwardWithoutUser
+            | Cause::SocketWithoutStream
+            | Cause::NoSocket
             | Cause::Spec(SpecError::NothingToBoot) => SpecFileErrorKind::Combination,
             _ => SpecFileErrorKind::Value,
         }
@@ -116,6 +123,14 @@ impl SpecFileError {
             }
             Cause::UefiBesideBios => "leave out [uefi] or say firmware = \"uefi\"",
             Cause::NoUefiTable => "add a table [uefi] with code = \"/path/of/OVMF_CODE.fd\"",
+            Cause::Forward(_) => "write it as \"2222:22\" or \"0.0.0.0:2222:22\"",
+            Cause::ForwardWithoutUser => "say network = \"user\", or leave out the forwards",
+            Cause::SocketWithoutStream => "say network = \"stream\", or leave out the socket",
+            Cause::NoSocket => {
+                "add socket = \"/path/of/the.sock\", where the network process listens"
+            }
+            Cause::Spec(SpecError::Socket(_)) => "move the socket to a folder with a shorter path",
+            Cause::Spec(SpecError::SameForward(_)) => "forward each port once",
             Cause::Spec(SpecError::NothingToBoot) => "add a table [[disks]] or [kernel]",
             Cause::Spec(SpecError::SameDevice(_)) => "name each device once",
             Cause::Spec(_) => "change the value",
@@ -146,6 +161,10 @@ impl fmt::Display for SpecFileError {
             }
             Cause::UefiBesideBios => f.write_str("[uefi] stands beside firmware = \"bios\""),
             Cause::NoUefiTable => f.write_str("there is no table [uefi] that names the firmware"),
+            Cause::Forward(error) => error.fmt(f),
+            Cause::ForwardWithoutUser => f.write_str("only the network \"user\" has forwards"),
+            Cause::SocketWithoutStream => f.write_str("only the network \"stream\" has a socket"),
+            Cause::NoSocket => f.write_str("the network \"stream\" needs a socket"),
             Cause::Spec(error) => error.fmt(f),
         }
     }

@@ -19,6 +19,7 @@ cores = 8
 firmware = "uefi"
 devices = ["0000:01:00.0", "02:00.0"]
 network = "user"
+forwards = ["2222:22", "0.0.0.0:8080:80"]
 
 [uefi]
 code = "/fw/code.fd"
@@ -56,7 +57,12 @@ read_only = true
                 "0000:01:00.0".parse().unwrap(),
                 "0000:02:00.0".parse().unwrap()
             ],
-            network: Network::User,
+            network: Network::User {
+                forwards: vec![
+                    "2222:22".parse().unwrap(),
+                    "0.0.0.0:8080:80".parse().unwrap()
+                ]
+            },
         })
     );
 }
@@ -94,6 +100,19 @@ fn told(text: &str) -> (Option<usize>, Option<String>, SpecFileErrorKind, String
     )
 }
 
+#[test]
+fn a_network_stream_has_a_socket() {
+    let text = "network = 'stream'\nsocket = 'passt.sock'\n[kernel]\nimage = 'a'\n";
+    let socket = path("/srv/vm/passt.sock");
+    assert_eq!(
+        parse(&file_with(text)).map(|spec| spec.network),
+        Ok(Network::Stream { socket })
+    );
+    let long = format!("network = 'stream'\nsocket = '/{}'\n", "s".repeat(107));
+    let error = parse(&file_with(&(long + "[kernel]\nimage = 'a'\n"))).unwrap_err();
+    assert_eq!((error.line(), error.key()), (Some(4), Some("socket")));
+}
+
 /// A good file with one line added or put in the place of another.
 fn file_with(lines: &str) -> String {
     let mut text = String::from("name = 'm'\nmemory = 512\n");
@@ -110,7 +129,7 @@ fn each_mistake_is_told_with_line_key_and_what_is_allowed() {
             3,
             "core",
             Form,
-            "unknown field 'core', expected one of 'name', 'memory', 'cores', 'firmware', 'kernel', 'uefi', 'disks', 'devices', 'network'",
+            "unknown field 'core', expected one of 'name', 'memory', 'cores', 'firmware', 'kernel', 'uefi', 'disks', 'devices', 'network', 'forwards', 'socket'",
         ),
         (
             "cores = \"2\"\n",
@@ -152,7 +171,42 @@ fn each_mistake_is_told_with_line_key_and_what_is_allowed() {
             3,
             "network",
             Form,
-            "unknown variant 'bridge', expected 'none' or 'user'",
+            "unknown variant 'bridge', expected one of 'none', 'user', 'stream'",
+        ),
+        (
+            "network = 'user'\nforwards = ['22']\n",
+            4,
+            "forwards",
+            Value,
+            "'22' is not [ADDRESS:]PORT:GUEST_PORT, with an IPv4 address and ports from 1 to 65535",
+        ),
+        (
+            "network = 'user'\nforwards = [\n  '1:22',\n  '1:80',\n]\n[kernel]\nimage = 'a'\n",
+            6,
+            "forwards",
+            Value,
+            "port 1 of 127.0.0.1 is forwarded twice",
+        ),
+        (
+            "forwards = ['2222:22']\n",
+            3,
+            "forwards",
+            Combination,
+            "only the network \"user\" has forwards",
+        ),
+        (
+            "network = 'stream'\n",
+            3,
+            "network",
+            Combination,
+            "the network \"stream\" needs a socket",
+        ),
+        (
+            "network = 'user'\nsocket = '/s'\n",
+            4,
+            "socket",
+            Combination,
+            "only the network \"stream\" has a socket",
         ),
         (
             "[kernel]\nimage = 'a'\n[uefi]\ncode = 'b'\n",

@@ -77,13 +77,25 @@ fn typed(arguments: &Create, uefi: Option<Boot>) -> Result<MachineSpec, Failure>
         boot: kernel.transpose()?.or(uefi).unwrap_or(Boot::Bios),
         disks: disks.collect::<Result<_, Failure>>()?,
         devices: arguments.device.clone(),
-        network: match arguments.network {
-            NetworkArgument::None => Network::None,
-            NetworkArgument::User => Network::User,
-        },
+        network: network(arguments)?,
     };
     spec.check()
         .map_err(|error| Failure::usage(error.to_string()).hint(help()))
+}
+
+fn network(arguments: &Create) -> Result<Network, Failure> {
+    let forwards = arguments.forward.clone();
+    match &arguments.network {
+        NetworkArgument::User => Ok(Network::User { forwards }),
+        _ if !forwards.is_empty() => {
+            Err(Failure::usage("'--forward' is for QEMU's own network only")
+                .hint("add '--network user'"))
+        }
+        NetworkArgument::None => Ok(Network::None),
+        NetworkArgument::Stream(socket) => Ok(Network::Stream {
+            socket: absolute(socket)?,
+        }),
+    }
 }
 
 fn read_uefi(uefi: &UefiArgument, session: &Session<'_>) -> Result<Boot, Failure> {
@@ -157,6 +169,10 @@ mod tests {
             "01:00.0",
             "--network",
             "user",
+            "--forward",
+            "2222:22",
+            "--forward",
+            "0.0.0.0:80:8080",
         ]);
         let path = |text| FilePath::new(text).unwrap();
         let expected = MachineSpec {
@@ -174,9 +190,38 @@ mod tests {
                 read_only: true,
             }],
             devices: vec!["0000:01:00.0".parse().unwrap()],
-            network: Network::User,
+            network: Network::User {
+                forwards: vec![
+                    "2222:22".parse().unwrap(),
+                    "0.0.0.0:80:8080".parse().unwrap(),
+                ],
+            },
         };
         assert_eq!(typed(&arguments, None), Ok(expected));
+    }
+
+    #[test]
+    fn a_network_stream_is_typed_with_its_socket_and_has_no_forwards() {
+        let words = |more: &[&str]| {
+            let machine = ["m", "--memory", "64", "--kernel", "/k"];
+            create(&[&machine[..], more].concat())
+        };
+        let stream = words(&["--network", "stream=/run/p.sock"]);
+        let socket = FilePath::new("/run/p.sock").unwrap();
+        let network = typed(&stream, None).map(|spec| spec.network);
+        assert_eq!(network, Ok(Network::Stream { socket }));
+        for network in ["none", "stream=/s"] {
+            let arguments = words(&["--network", network, "--forward", "1:22"]);
+            let failure = typed(&arguments, None).unwrap_err();
+            assert!(
+                failure.text().contains("'--network user'"),
+                "{}",
+                failure.text()
+            );
+        }
+        assert!(wrong(&["m", "--memory", "64", "--network", "bridge"]));
+        assert!(wrong(&["m", "--memory", "64", "--forward", "22"]));
+        assert!(wrong(&["--spec", "f", "--forward", "1:22"]));
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Drafts: what some operations would change, all together, before any of it is written.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use vfioctl_api::{NodeName, Problem, TaskId};
 use vfioctl_scheduler::{Allocation, Record, Room, Share};
-use vfioctl_store::{Transaction, WatchedChange};
+use vfioctl_store::{Key, Transaction, WatchedChange};
 
 use super::to_json;
 use crate::keys;
@@ -17,6 +18,8 @@ pub(crate) struct Draft<'s> {
     tasks: BTreeMap<TaskId, Option<Record>>,
     allocations: BTreeMap<NodeName, Allocation>,
     rooms: BTreeMap<NodeName, Room>,
+    /// Keys at which nothing may stand when this is written.
+    absent: Vec<Key>,
 }
 
 /// A draft, to be written, and to be taken into the mirror once it is.
@@ -24,6 +27,8 @@ pub(crate) struct Draft<'s> {
 pub(crate) struct Written {
     pub(crate) transaction: Transaction,
     pub(crate) changes: Vec<WatchedChange>,
+    /// Keys that are not written, and that it depends on.
+    pub(crate) looked_at: Vec<Key>,
 }
 
 impl<'s> Draft<'s> {
@@ -34,6 +39,7 @@ impl<'s> Draft<'s> {
             tasks: BTreeMap::new(),
             allocations: BTreeMap::new(),
             rooms: BTreeMap::new(),
+            absent: Vec::new(),
         }
     }
 
@@ -78,6 +84,13 @@ impl<'s> Draft<'s> {
             self.hold(&node.clone(), &id, share);
         }
         self.tasks.insert(id, Some(record));
+    }
+
+    /// The draft holds only where nothing stands at a key, whatever this host knows of it.
+    pub(crate) fn require_absent(&mut self, key: Key) {
+        if !self.absent.contains(&key) {
+            self.absent.push(key);
+        }
     }
 
     /// Forgets a task.
@@ -142,6 +155,10 @@ impl<'s> Draft<'s> {
     pub(crate) fn write(&self) -> Result<Written, Problem> {
         let mut written = Written::default();
         let mut transaction = Transaction::new();
+        for key in &self.absent {
+            transaction = transaction.if_absent(key);
+            written.looked_at.push(key.clone());
+        }
         for (id, record) in &self.tasks {
             let key = keys::task(id);
             let known = self.state.tasks.get(id);
@@ -153,7 +170,7 @@ impl<'s> Draft<'s> {
             transaction = transaction.if_unchanged(&key, revision);
             match record {
                 Some(record) => {
-                    let value = to_json(record)?;
+                    let value: Arc<[u8]> = to_json(record)?.into();
                     written.changes.push(put(&key, &value));
                     transaction = transaction.put(&key, value);
                 }
@@ -170,7 +187,7 @@ impl<'s> Draft<'s> {
                 .nodes
                 .get(node)
                 .map_or(0, |node| node.allocation.revision);
-            let value = to_json(allocation)?;
+            let value: Arc<[u8]> = to_json(allocation)?.into();
             written.changes.push(put(&key, &value));
             transaction = transaction.if_unchanged(&key, revision).put(&key, value);
         }
@@ -179,10 +196,10 @@ impl<'s> Draft<'s> {
     }
 }
 
-fn put(key: &vfioctl_store::Key, value: &[u8]) -> WatchedChange {
+fn put(key: &Key, value: &Arc<[u8]>) -> WatchedChange {
     WatchedChange::Put(vfioctl_store::Entry {
         key: key.clone(),
-        value: value.to_vec(),
+        value: Arc::clone(value),
         // Set once it is known.
         revision: 0,
     })

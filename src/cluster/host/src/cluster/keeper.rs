@@ -128,9 +128,8 @@ async fn tell_lost(cluster: &Cluster) {
     for (node, tasks) in gone_nodes(cluster) {
         for ids in tasks.chunks(LOST_AT_ONCE) {
             let (node, ids) = (node.clone(), ids.to_vec());
-            let weight = 2 * ids.len() + 2;
+            let weight = 2 * ids.len() + 3;
             let operation = move |draft: &mut Draft<'_>, now| {
-                // It may have come back a moment ago.
                 let is_there = draft
                     .state()
                     .nodes
@@ -139,6 +138,8 @@ async fn tell_lost(cluster: &Cluster) {
                 if is_there {
                     return Ok(());
                 }
+                // It may have come back a moment ago, to a host that this one has not heard from yet.
+                draft.require_absent(keys::alive(&node));
                 for id in &ids {
                     let record = draft
                         .task(id)

@@ -213,11 +213,15 @@ impl Writer {
         draft.write()
     }
 
-    /// Reads what a batch would have written.
+    /// Reads what a batch would have written, and what it depends on.
     async fn look(&self, written: &Written) -> Outcome {
-        for change in &written.changes {
-            match self.store.get(change.key()).await {
-                Ok(entry) => self.mirror.look(change.key(), entry, self.clock.now()),
+        let keys = written
+            .changes
+            .iter()
+            .map(vfioctl_store::WatchedChange::key);
+        for key in keys.chain(&written.looked_at) {
+            match self.store.get(key).await {
+                Ok(entry) => self.mirror.look(key, entry, self.clock.now()),
                 Err(error) => return Outcome::Failed(unavailable(&error)),
             }
         }

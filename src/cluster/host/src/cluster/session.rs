@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use vfioctl_api::{
-    NodeName, NodeReport, Order, Problem, ProblemCode, Register, Registered, Sync, SyncReply,
+    NodeName, NodeReport, Order, Problem, ProblemCode, Register, Registered, Run, Sync, SyncReply,
     TaskId, TaskStatus,
 };
 use vfioctl_scheduler::{Record, life};
@@ -48,8 +48,6 @@ impl Cluster {
             return Err(Problem::new(ProblemCode::Exists, message)
                 .hint("give each machine a name of its own: 'vfioctl node invite NAME'"));
         }
-        // What became of its tasks is known before anybody takes the node for one that is there.
-        self.reconcile(node, register.tasks).await?;
         let lease = self
             .store
             .grant(LEASE)
@@ -75,17 +73,20 @@ impl Cluster {
             let _ = self.store.revoke(lease_of(&before.value)).await;
         }
         self.hear(node, None);
+        // Not before the node is there: until then, another host may take its tasks for lost.
+        let stale = self.reconcile(node, register.tasks).await?;
         let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Ok(Registered {
             session: alive.session,
             lease_ms: milliseconds(LEASE),
             heartbeat_ms: milliseconds(HEARTBEAT),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            stale,
         })
     }
 
     /// Holds what a runner knows of its tasks against what is known here.
-    async fn reconcile(&self, node: &NodeName, told: Vec<TaskStatus>) -> Result<(), Problem> {
+    async fn reconcile(&self, node: &NodeName, told: Vec<TaskStatus>) -> Result<Vec<Run>, Problem> {
         let known: Vec<(TaskId, u32)> = {
             let state = self.mirror.read();
             let of_node = |record: &Record| record.task.node.as_ref() == Some(node);
@@ -145,14 +146,18 @@ impl Cluster {
         if let Some(report) = sync.report {
             self.take_report(node, &report).await?;
         }
-        self.take_statuses(node, sync.statuses).await?;
-        let mut reply = SyncReply::default();
+        let mut reply = SyncReply {
+            stale: self.take_statuses(node, sync.statuses).await?,
+            ..SyncReply::default()
+        };
         if !sync.accepts.is_empty() {
             check_many(sync.accepts.len())?;
             self.accept(node, &alive.incarnation, &sync.accepts, &mut reply)
                 .await?;
         }
-        let must_answer = !reply.accepted.is_empty() || !reply.refused.is_empty();
+        let must_answer = [&reply.accepted, &reply.refused, &reply.stale]
+            .iter()
+            .any(|runs| !runs.is_empty());
         let wait = if must_answer {
             Duration::ZERO
         } else {
@@ -199,37 +204,44 @@ impl Cluster {
         Ok(())
     }
 
+    /// Takes up what a runner tells of its tasks; tells the runs that are none of the cluster's any more.
     async fn take_statuses(
         &self,
         node: &NodeName,
         statuses: Vec<TaskStatus>,
-    ) -> Result<(), Problem> {
+    ) -> Result<Vec<Run>, Problem> {
+        let mut all_stale = Vec::new();
         for statuses in statuses.chunks(STATUSES_AT_ONCE) {
             let (node, statuses) = (node.clone(), statuses.to_vec());
             let weight = 2 * statuses.len() + 2;
             let operation = move |draft: &mut Draft<'_>, now| {
+                let mut stale = Vec::new();
                 for status in &statuses {
-                    let observed = draft
-                        .task(&status.task)
-                        .map(|record| life::observe(record, &node, status, now));
-                    match observed {
+                    let record = draft.task(&status.task);
+                    if record.is_none_or(|record| is_stale(record, &node, status)) {
+                        stale.push(Run {
+                            task: status.task.clone(),
+                            run: status.run,
+                        });
+                    }
+                    match record.map(|record| life::observe(record, &node, status, now)) {
                         Some(life::Observed::Changed(record)) => draft.put(*record, None),
                         Some(life::Observed::Gone) => draft.remove(&status.task),
                         Some(life::Observed::Known) | None => {}
                     }
                 }
-                Ok(())
+                Ok(stale)
             };
-            self.ledger.run(weight, operation).await?;
+            all_stale.extend(self.ledger.run(weight, operation).await?);
         }
-        Ok(())
+        Ok(all_stale)
     }
 
     async fn accept(
         &self,
         node: &NodeName,
         incarnation: &str,
-        accepts: &[vfioctl_api::Accept],
+        accepts: &[Run],
         reply: &mut SyncReply,
     ) -> Result<(), Problem> {
         for accepts in accepts.chunks(STATUSES_AT_ONCE) {
@@ -245,9 +257,9 @@ impl Cluster {
                     match taken {
                         Some(record) => {
                             draft.put(record, None);
-                            accepted.push(accept.task.clone());
+                            accepted.push(accept.clone());
                         }
-                        None => refused.push(accept.task.clone()),
+                        None => refused.push(accept.clone()),
                     }
                 }
                 Ok((accepted, refused))
@@ -327,6 +339,12 @@ fn orders(state: &State, node: &Node, seen: u64) -> (Vec<Order>, Option<u64>) {
     }
     let orders = newer.into_iter().map(|(_, record)| order(record)).collect();
     (orders, cut)
+}
+
+/// Whether a runner tells of a run that is none of the cluster's: the task went elsewhere, or has begun
+/// anew.
+fn is_stale(record: &Record, node: &NodeName, status: &TaskStatus) -> bool {
+    record.task.node.as_ref() != Some(node) || record.task.run != status.run
 }
 
 fn order(record: &Record) -> Order {

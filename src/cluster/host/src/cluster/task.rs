@@ -77,8 +77,13 @@ impl Cluster {
     /// # Errors
     /// Where there is none, it is not over, or the caller may not.
     pub async fn remove(&self, caller: Caller, task: &str, force: bool) -> Result<Task, Problem> {
-        let id = self.resolve(task)?;
+        let before = self.task(task)?;
+        let id = before.id.clone();
         let remove = move |draft: &mut Draft<'_>, now| {
+            if draft.task(&id).is_none() {
+                // Removed before, when the answer was lost; or by somebody else, at this moment.
+                return check_may_change(&before, &caller).map(|()| before.clone());
+            }
             let record = find(draft, &id, &caller)?.clone();
             let node = record
                 .task
@@ -376,12 +381,17 @@ fn on_its_node(submission: &Submission, node: &NodeName, gpus: &[GpuNumber]) -> 
 
 fn find<'d>(draft: &'d Draft<'_>, id: &TaskId, caller: &Caller) -> Result<&'d Record, Problem> {
     let record = draft.task(id).ok_or_else(|| not_found(id.as_str()))?;
-    if caller.may_change(&record.task.owner) {
-        return Ok(record);
+    check_may_change(&record.task, caller)?;
+    Ok(record)
+}
+
+fn check_may_change(task: &Task, caller: &Caller) -> Result<(), Problem> {
+    if caller.may_change(&task.owner) {
+        return Ok(());
     }
-    let message = format!("task '{id}' is one of {}", record.task.owner);
+    let message = format!("task '{}' is one of {}", task.id, task.owner);
     Err(Problem::new(ProblemCode::Forbidden, message)
-        .hint(format!("ask {}, or an operator", record.task.owner)))
+        .hint(format!("ask {}, or an operator", task.owner)))
 }
 
 fn not_found(task: &str) -> Problem {

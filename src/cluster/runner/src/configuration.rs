@@ -1,0 +1,292 @@
+//! `/etc/vfioctl/vfioctl.toml`: the table `[runner]`, and of `[acs]` the key `override`.
+//!
+//! The file is one for all programs of vfioctl, and each looks at its own table. An unknown key is an
+//! error: a word that is misspelt would otherwise be taken for one that is not there.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use vfioctl_api::{ImageName, MemorySize};
+
+/// Where the file lies, unless told otherwise.
+pub(crate) const PATH: &str = "/etc/vfioctl/vfioctl.toml";
+/// Longest file that is read: it has a few lines.
+const MAX_BYTES: u64 = 64 << 10;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    runner: Configuration,
+    #[serde(default)]
+    acs: Acs,
+    /// This is looked at by its own program.
+    #[serde(default)]
+    #[expect(dead_code, reason = "known, and not looked at here")]
+    host: Option<toml::Table>,
+}
+
+/// The table `[acs]`, most of which is the helper's.
+#[derive(Debug, Default, Deserialize)]
+struct Acs {
+    #[serde(default, rename = "override")]
+    is_overridden: bool,
+}
+
+/// The table `[runner]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Configuration {
+    /// Hosts: `https://host.example:8470`. Joining writes them down too.
+    pub hosts: Vec<String>,
+    /// Address that this node's servers are reached at; found out where nothing is said.
+    pub address: Option<String>,
+    /// Where its files lie.
+    pub data: PathBuf,
+    /// The helper's socket.
+    pub helper: PathBuf,
+    /// The socket through which machines are started as another user; the helper's own where nothing
+    /// is said.
+    pub machine_helper: Option<PathBuf>,
+    /// Containers.
+    pub containers: Containers,
+    /// Machines.
+    pub machines: Machines,
+    /// Whether every GPU is isolated as far as the hardware can when the runner starts (`[acs] override`).
+    #[serde(skip)]
+    pub overrides_acs: bool,
+}
+
+/// The table `[runner.containers]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Containers {
+    /// The engine's socket; looked for where nothing is said.
+    pub socket: Option<PathBuf>,
+    /// Whether there are containers at all.
+    pub enabled: bool,
+    /// The image that a container gets where none is named.
+    pub default_image: String,
+    /// Folder with archives of images, for `--container NAME`.
+    pub archives: PathBuf,
+    /// Folders of the node that containers may see, and what is below them.
+    pub mounts: Vec<PathBuf>,
+    /// Whether `--privileged` is allowed. It is root on this node.
+    pub allow_privileged: bool,
+    /// The engine's network for containers: `bridge`, `none`, `host`, or one that was made.
+    pub network: String,
+    /// Ports that servers in containers are reached at by SSH.
+    pub ssh_ports: PortRange,
+}
+
+/// The table `[runner.machines]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Machines {
+    /// Whether there are machines at all.
+    pub enabled: bool,
+    /// Folder with base images.
+    pub images: Option<PathBuf>,
+    /// The image that a machine gets where none is named.
+    pub default_image: Option<ImageName>,
+    /// Memory that a machine gets where none is named, in MiB.
+    pub default_memory_mib: u64,
+    /// Ports that machines are reached at by SSH.
+    pub ssh_ports: PortRange,
+    /// The group that may write the disks of machines, where they run as another user.
+    pub group: Option<String>,
+}
+
+/// A range of ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "[u16; 2]")]
+pub struct PortRange {
+    /// The first.
+    pub first: u16,
+    /// The last.
+    pub last: u16,
+}
+
+impl TryFrom<[u16; 2]> for PortRange {
+    type Error = String;
+
+    fn try_from([first, last]: [u16; 2]) -> Result<Self, String> {
+        if first == 0 || first > last {
+            return Err(format!("[{first}, {last}] is not a range of ports"));
+        }
+        Ok(Self { first, last })
+    }
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Self {
+            hosts: Vec::new(),
+            address: None,
+            data: PathBuf::from("/var/lib/vfioctl-runner"),
+            helper: PathBuf::from(vfioctl_protocol::DEFAULT_SOCKET),
+            machine_helper: None,
+            containers: Containers::default(),
+            machines: Machines::default(),
+            overrides_acs: false,
+        }
+    }
+}
+
+impl Default for Containers {
+    fn default() -> Self {
+        Self {
+            socket: None,
+            enabled: true,
+            default_image: "docker.io/library/python:3-slim".into(),
+            archives: PathBuf::from("/var/lib/vfioctl-runner/containers"),
+            mounts: Vec::new(),
+            allow_privileged: false,
+            network: "bridge".into(),
+            ssh_ports: PortRange {
+                first: 42000,
+                last: 42999,
+            },
+        }
+    }
+}
+
+impl Default for Machines {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            images: None,
+            default_image: None,
+            default_memory_mib: 4096,
+            ssh_ports: PortRange {
+                first: 43000,
+                last: 43999,
+            },
+            group: None,
+        }
+    }
+}
+
+impl Machines {
+    /// Memory that a machine gets where none is named.
+    pub fn default_memory(&self) -> MemorySize {
+        MemorySize::from_mib(self.default_memory_mib)
+    }
+}
+
+/// What is wrong with the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigurationError(String);
+
+impl fmt::Display for ConfigurationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigurationError {}
+
+impl Configuration {
+    /// Reads the file; where there is none, everything is as it is by itself.
+    ///
+    /// # Errors
+    /// What is wrong with it, and where.
+    pub fn read(path: &Path) -> Result<Self, ConfigurationError> {
+        use std::io::Read as _;
+        let shown = path.display();
+        let file = match std::fs::File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
+            Err(error) => {
+                return Err(ConfigurationError(format!(
+                    "cannot read '{shown}': {error}"
+                )));
+            }
+        };
+        let mut text = String::new();
+        file.take(MAX_BYTES)
+            .read_to_string(&mut text)
+            .map_err(|error| ConfigurationError(format!("cannot read '{shown}': {error}")))?;
+        Self::parse(&text).map_err(|because| {
+            ConfigurationError(format!("'{shown}' is not understood: {because}"))
+        })
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let file: File = toml::from_str(text).map_err(|error| {
+            let before = error
+                .span()
+                .and_then(|span| text.get(..span.start))
+                .unwrap_or_default();
+            format!(
+                "line {}: {}",
+                before.matches('\n').count() + 1,
+                error.message()
+            )
+        })?;
+        let memory = file.runner.machines.default_memory_mib;
+        if !(16..=MemorySize::MAX.mib()).contains(&memory) {
+            return Err(format!(
+                "[runner.machines] default_memory_mib = {memory} is no memory for a machine"
+            ));
+        }
+        if let Some(mount) = file
+            .runner
+            .containers
+            .mounts
+            .iter()
+            .find(|mount| !mount.is_absolute())
+        {
+            return Err(format!(
+                "[runner.containers] mounts: '{}' is not absolute",
+                mount.display()
+            ));
+        }
+        Ok(Self {
+            overrides_acs: file.acs.is_overridden,
+            ..file.runner
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_of_others_are_left_to_them() {
+        let text = "[acs]\nat_boot = true\noverride = true\n[host]\nlisten = 'x'";
+        let expected = Configuration {
+            overrides_acs: true,
+            ..Configuration::default()
+        };
+        assert_eq!(Configuration::parse(text), Ok(expected));
+    }
+
+    #[test]
+    fn what_is_misspelt_or_does_not_fit_is_named() {
+        let cases = [
+            ("[runner]\nhots = []", "line 2: unknown field `hots`"),
+            (
+                "[runner.containers]\n\nssh_ports = [2, 1]",
+                "line 3: [2, 1] is not a range",
+            ),
+            (
+                "[runner.machines]\ndefault_memory_mib = 1",
+                "[runner.machines] default_memory_mib = 1",
+            ),
+            (
+                "[runner.containers]\nmounts = ['a']",
+                "[runner.containers] mounts: 'a'",
+            ),
+            ("[runners]", "line 1: unknown field `runners`"),
+        ];
+        for (text, begin) in cases {
+            let error = Configuration::parse(text).unwrap_err();
+            assert!(error.starts_with(begin), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Joining a cluster: a key of one's own, and a certificate for it.
+
+use std::fs::OpenOptions;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use rcgen::{CertificateParams, KeyPair};
+
+use crate::command_line::Join;
+use crate::configuration::Configuration;
+use crate::https;
+
+/// Longest token that is read: one has some 160 bytes.
+const MAX_TOKEN_BYTES: u64 = 4096;
+
+/// Joins a cluster and writes down what is needed to come back to it.
+pub(crate) async fn join(arguments: &Join, configuration: &Configuration) -> Result<(), String> {
+    let token = read_token(arguments.token_file.as_deref())?;
+    let key = KeyPair::generate().map_err(|error| format!("cannot make a key: {error}"))?;
+    let request = CertificateParams::default()
+        .serialize_request(&key)
+        .and_then(|request| request.pem())
+        .map_err(|error| format!("cannot make a signing request: {error}"))?;
+    let enrolled = https::join(&arguments.host, &token, request).await?;
+    let data = &configuration.data;
+    std::fs::create_dir_all(data)
+        .map_err(|error| format!("cannot make '{}': {error}", data.display()))?;
+    // The key last: only with it is the rest of any use, and until then the old one is.
+    let files = [
+        ("authority.pem", enrolled.authority.as_str(), 0o644),
+        ("node.name", enrolled.node.as_str(), 0o644),
+        ("hosts", arguments.host.as_str(), 0o644),
+        ("node.pem", enrolled.certificate.as_str(), 0o644),
+        ("node.key", &key.serialize_pem(), 0o600),
+    ];
+    for (name, text, mode) in files {
+        write(&data.join(name), text, mode)?;
+    }
+    let mut stderr = std::io::stderr().lock();
+    let _ = writeln!(
+        stderr,
+        "joined as '{}'; start the runner: systemctl enable --now vfioctl-runner",
+        enrolled.node
+    );
+    Ok(())
+}
+
+fn read_token(file: Option<&Path>) -> Result<String, String> {
+    let mut text = String::new();
+    let read = match file {
+        Some(path) if path != Path::new("-") => std::fs::File::open(path)
+            .and_then(|file| file.take(MAX_TOKEN_BYTES).read_to_string(&mut text))
+            .map_err(|error| format!("cannot read '{}': {error}", path.display())),
+        _ => std::io::stdin()
+            .take(MAX_TOKEN_BYTES)
+            .read_to_string(&mut text)
+            .map_err(|error| format!("cannot read the token from standard input: {error}")),
+    };
+    read?;
+    let token = text.trim().to_owned();
+    if token.is_empty() {
+        return Err("there is no token; 'vfioctl node invite NAME' makes one".into());
+    }
+    Ok(token)
+}
+
+fn write(path: &Path, text: &str, mode: u32) -> Result<(), String> {
+    let part = path.with_extension("new");
+    let write = || {
+        let _ = std::fs::remove_file(&part);
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(&part)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&part, path)
+    };
+    write().map_err(|error: std::io::Error| format!("cannot write '{}': {error}", path.display()))
+}

@@ -1,0 +1,25 @@
+//! The agent of a node: it reports what the node is, and has it do what the cluster wants.
+//!
+//! [`agent`] keeps in touch with a host through a [`link`], drives each task through its stages and
+//! writes them into a [`journal`]. What a stage really does is a matter of the [`world`]: containers by
+//! an engine, machines by the helper.
+//!
+//! It runs as a user of its own, without privilege. What it may reach is the helper's socket and the
+//! engine's.
+#![forbid(unsafe_code)]
+
+pub mod agent;
+mod command_line;
+pub mod configuration;
+mod digest;
+pub mod https;
+mod joining;
+pub mod journal;
+mod limits;
+pub mod link;
+pub mod node;
+mod start;
+pub mod world;
+
+pub use start::run;
+use vfioctl_service::log;

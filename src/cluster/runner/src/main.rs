@@ -1,0 +1,6 @@
+//! The program `vfioctl-runner`.
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    vfioctl_runner::run()
+}

@@ -1,0 +1,202 @@
+//! From the command line to the agent.
+
+use std::fs::File;
+use std::net::{IpAddr, UdpSocket};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Parser as _;
+use rustix::fs::{FlockOperation, flock};
+use vfioctl_scan::SysRoot;
+
+use crate::agent::{self, Clock};
+use crate::command_line::{CommandLine, Dev, Verb};
+use crate::configuration::Configuration;
+use crate::https::{HttpsLink, Identification};
+use crate::journal::FolderJournal;
+use crate::node::{Absent, LiveNode, NoGpus, Parts};
+use crate::{joining, log};
+
+/// Runs the runner; the whole of the program.
+pub fn run() -> ExitCode {
+    let line = match CommandLine::try_parse() {
+        Ok(line) => line,
+        Err(error) => {
+            let is_answer = !error.use_stderr();
+            // Where nobody reads, there is nobody to tell.
+            let _ = error.print();
+            return ExitCode::from(if is_answer { 0 } else { 2 });
+        }
+    };
+    match try_run(line) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            use std::io::Write as _;
+            let _ = writeln!(std::io::stderr().lock(), "vfioctl-runner: {reason}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn try_run(line: CommandLine) -> Result<(), String> {
+    if let Verb::Join(_) = line.verb {
+        // Before there are threads.
+        let data = Configuration::read(&line.config)
+            .map_err(|error| error.to_string())?
+            .data;
+        vfioctl_service::become_owner(&data).map_err(|error| error.to_string())?;
+    }
+    // Two programs of one address space would otherwise disagree about who encrypts.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start threads: {error}"))?;
+    let configuration = || Configuration::read(&line.config).map_err(|error| error.to_string());
+    match line.verb {
+        Verb::Run => runtime.block_on(serve(configuration()?)),
+        Verb::Join(arguments) => runtime.block_on(joining::join(&arguments, &configuration()?)),
+        Verb::Dev(arguments) => runtime.block_on(serve(of_dev(arguments))),
+    }
+}
+
+fn of_dev(arguments: Dev) -> Configuration {
+    let mut configuration = Configuration {
+        hosts: vec![arguments.host],
+        address: Some(arguments.address),
+        data: arguments.data,
+        ..Configuration::default()
+    };
+    let is_none = |path: &Path| path == Path::new("none");
+    match arguments.engine {
+        Some(path) if is_none(&path) => configuration.containers.enabled = false,
+        engine => configuration.containers.socket = engine,
+    }
+    if let Some(image) = arguments.default_image {
+        configuration.containers.default_image = image;
+    }
+    match arguments.helper {
+        Some(path) if is_none(&path) => configuration.machines.enabled = false,
+        Some(path) => configuration.helper = path,
+        None => {}
+    }
+    configuration.machines.images = arguments.images;
+    configuration
+}
+
+async fn serve(configuration: Configuration) -> Result<(), String> {
+    let data = configuration.data.clone();
+    let _lock = lock(&data)?;
+    let own = Identification::read(&data).map_err(|error| {
+        format!("{error}\n  try: join a cluster first: 'vfioctl-runner join URL'")
+    })?;
+    let hosts = hosts(&configuration)?;
+    let link = HttpsLink::new(&hosts, &own)?;
+    let journal = FolderJournal::open(&data.join("journal")).map_err(|error| error.to_string())?;
+    let node = live_node(&configuration, &hosts)?;
+    let parts = agent::Parts {
+        link: Arc::new(link),
+        world: Arc::new(node),
+        journal: Arc::new(journal),
+        clock: system_clock(),
+        incarnation: incarnation(),
+    };
+    let mut told = vfioctl_service::until_told()
+        .map_err(|error| format!("cannot wait for signals: {error}"))?;
+    // Without systemd there is nobody to tell.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    tokio::select! {
+        ended = agent::run(parts) => ended.map_err(|error| error.to_string()),
+        _ = told.wait_for(|told| *told) => Ok(()),
+    }
+}
+
+fn live_node(configuration: &Configuration, hosts: &[String]) -> Result<LiveNode, String> {
+    let root = SysRoot::live().map_err(|error| error.to_string())?;
+    Ok(LiveNode::new(Parts {
+        root,
+        gpus: Arc::new(NoGpus),
+        containers: Arc::new(Absent::new(
+            "containers are switched off ('[runner.containers] enabled')",
+        )),
+        machines: Arc::new(Absent::new(
+            "machines are switched off ('[runner.machines] enabled')",
+        )),
+        address: configuration
+            .address
+            .clone()
+            .unwrap_or_else(|| own_address(hosts)),
+        default_machine_memory: configuration.machines.default_memory(),
+        data: configuration.data.clone(),
+    }))
+}
+
+/// The hosts of the configuration, or the one that was joined.
+fn hosts(configuration: &Configuration) -> Result<Vec<String>, String> {
+    if !configuration.hosts.is_empty() {
+        return Ok(configuration.hosts.clone());
+    }
+    let path = configuration.data.join("hosts");
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| format!("cannot read '{}': {error}", path.display()))?;
+    Ok(text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .map(str::to_owned)
+        .collect())
+}
+
+/// One runner a node: the second is told.
+fn lock(data: &Path) -> Result<File, String> {
+    let path = data.join("lock");
+    std::fs::create_dir_all(data)
+        .map_err(|error| format!("cannot make '{}': {error}", data.display()))?;
+    let file = File::create(&path)
+        .map_err(|error| format!("cannot write '{}': {error}", path.display()))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(_) => Err(format!("another runner works in '{}'", data.display())),
+    }
+}
+
+/// The address by which this machine reaches a host, which is the one that it is reached at, as a rule.
+/// Nothing is sent.
+fn own_address(hosts: &[String]) -> String {
+    let find = || -> Option<IpAddr> {
+        let host = hosts.first()?.strip_prefix("https://")?;
+        let host = host.split('/').next()?;
+        let socket = UdpSocket::bind(if host.starts_with('[') {
+            "[::]:0"
+        } else {
+            "0.0.0.0:0"
+        })
+        .ok()?;
+        socket.connect(host).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    };
+    find().map_or_else(|| "127.0.0.1".to_owned(), |address| address.to_string())
+}
+
+fn system_clock() -> Clock {
+    Arc::new(|| {
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
+}
+
+/// Names this start of the program among all.
+fn incarnation() -> String {
+    use ring::rand::SecureRandom as _;
+    let mut bytes = [0; 12];
+    if ring::rand::SystemRandom::new().fill(&mut bytes).is_err() {
+        log::warning("the system gives no random bytes; this start is named by its time");
+    }
+    crate::digest::hex_digest(
+        format!("{bytes:?} {} {}", std::process::id(), system_clock()()).as_bytes(),
+    )
+}
