@@ -28,7 +28,6 @@ mod fake_host;
 mod firmware;
 mod helper;
 mod limits;
-mod names;
 mod output;
 mod picture;
 mod prediction;
@@ -56,6 +55,7 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use clap_complete::CompleteEnv;
 
 pub use verdict::Verdict;
+use vfioctl_names as names;
 
 use command_line::CommandLine;
 use failure::Failure;

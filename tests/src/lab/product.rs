@@ -91,6 +91,16 @@ impl Product {
         }
     }
 
+    /// One of its programs.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub fn read_program(&self, name: &str) -> Result<Vec<u8>> {
+        let path = self.folder.join(name);
+        std::fs::read(&path).wrap_path("read", &path)
+    }
+
     pub(crate) fn sources(&self) -> &[u8] {
         &self.sources
     }

@@ -51,6 +51,15 @@ impl LabWorld {
         names.lines().map(file).collect()
     }
 
+    /// A program of the product, to be on the disk of the next boot whether it is installed or not.
+    pub fn program(name: &str) -> BootFile {
+        BootFile {
+            path: format!("/usr/bin/{name}").into(),
+            content: product().read_program(name).unwrap(),
+            mode: 0o755,
+        }
+    }
+
     /// The machine itself.
     pub fn machine(&self) -> &Lab {
         &self.lab
