@@ -8,15 +8,23 @@
 //! record is JSON for programs, and text for people (`print`). What goes wrong is a
 //! `failure`. A `picture` of the machine is made apart, and put into an `answer_file`. The exit status is a [`Verdict`].
 //!
-//! The command decides nothing about devices and writes nothing but its answer.
+//! Verbs about a `cluster` ask its host instead, over HTTPS, and go the same way otherwise.
+//!
+//! The command decides nothing about devices and writes nothing but its answer, and what it is to
+//! know of a cluster.
 #![forbid(unsafe_code)]
 
 mod answer_file;
+mod cluster;
+#[cfg(test)]
+mod cluster_sample;
 mod command_line;
 mod completion;
 mod failure;
 #[cfg(test)]
 mod fake_helper;
+#[cfg(test)]
+mod fake_host;
 mod firmware;
 mod helper;
 mod limits;
@@ -32,6 +40,7 @@ mod seen;
 mod session;
 mod state;
 mod table;
+mod terminal_text;
 mod usage;
 mod verb;
 mod verdict;

@@ -30,6 +30,13 @@ struct Envelope<'a, R: Serialize> {
     record: &'a R,
 }
 
+impl<'a, R: Serialize> Envelope<'a, R> {
+    fn of(record: &'a R) -> Self {
+        let schema = SCHEMA;
+        Self { schema, record }
+    }
+}
+
 impl<'a> Output<'a> {
     /// Takes both ways out, and whether answers are JSON.
     pub(crate) fn new(
@@ -60,6 +67,20 @@ impl<'a> Output<'a> {
             record.text()
         };
         self.write(text.as_bytes()).map(|_| ())
+    }
+
+    /// Answers with one of many that come one after another: in JSON, each is a line. False: nobody
+    /// reads any more.
+    ///
+    /// # Errors
+    /// Where it cannot be written; a reader that has gone away is no error.
+    pub(crate) fn answer_one_of_many(&mut self, record: &impl Answered) -> Result<bool, Failure> {
+        let text = if self.json {
+            json_line(record)?
+        } else {
+            record.text()
+        };
+        self.write(text.as_bytes())
     }
 
     /// Answers with text that has no record, as logs and help. False: nobody reads any more.
@@ -112,12 +133,16 @@ impl<'a> Output<'a> {
 /// # Errors
 /// Where it cannot be put into JSON, which no record comes to.
 pub(crate) fn json_text(record: &impl Serialize) -> Result<String, Failure> {
-    serde_json::to_string_pretty(&Envelope {
-        schema: SCHEMA,
-        record,
-    })
-    .map(|text| text + "\n")
-    .map_err(|error| {
+    line(serde_json::to_string_pretty(&Envelope::of(record)))
+}
+
+/// The same on one line.
+fn json_line(record: &impl Serialize) -> Result<String, Failure> {
+    line(serde_json::to_string(&Envelope::of(record)))
+}
+
+fn line(text: serde_json::Result<String>) -> Result<String, Failure> {
+    text.map(|text| text + "\n").map_err(|error| {
         Failure::could_not("OutputFailed", "cannot put the answer into JSON")
             .because(error.to_string())
     })

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use vfioctl_protocol::{ClientError, NoHelper};
 use vfioctl_scan::SysRoot;
 
+use crate::cluster::{Host, Named, Places, Times, find_access};
+use crate::command_line::ClusterArgs;
 use crate::failure::Failure;
 use crate::helper::Helper;
 use crate::output::Output;
@@ -67,6 +69,18 @@ impl<'a> Session<'a> {
     /// Where it cannot be reached or is too old.
     pub(crate) fn try_helper(&self) -> Result<Helper, NoHelper> {
         Helper::connect(&self.socket)
+    }
+
+    /// Finds out which cluster is meant; asks it nothing yet.
+    ///
+    /// # Errors
+    /// Where none is known, or what is known of it is not safe.
+    pub(crate) fn host(&self, cluster: ClusterArgs) -> Result<Host, Failure> {
+        let named = Named::of(cluster, std::env::var_os("VFIOCTL_TOKEN"))?;
+        Ok(Host::new(
+            find_access(&named, &Places::live())?,
+            Times::CALL,
+        ))
     }
 
     /// Why a call has no answer, in words.

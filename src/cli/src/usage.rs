@@ -31,7 +31,10 @@ pub(crate) fn answer(
 }
 
 fn find_failure(error: &clap::Error, arguments: &[OsString]) -> Failure {
-    let verb = verb_of(&command(), arguments);
+    // Verbs below verbs are defined when they are needed, as here.
+    let mut command = command();
+    command.build();
+    let verb = verb_of(&command, arguments);
     let what = match error.kind() {
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             "the verb is missing".to_owned()

@@ -2,8 +2,17 @@
 //! here, so the comments below are manual text.
 
 mod acs;
+mod cluster;
+mod duration;
 mod image;
+mod late;
+mod node;
+mod people;
+mod qemu;
+mod task;
 mod vm;
+mod vps;
+mod work;
 
 use std::path::PathBuf;
 
@@ -16,8 +25,16 @@ use crate::verb::check::CheckArgs;
 use crate::verb::setup::SetupArgs;
 
 pub(crate) use acs::AcsVerb;
+pub(crate) use cluster::{ClusterArgs, ClusterVerb, Login, Logout};
 pub(crate) use image::{CreateImage, ImageVerb, ImportImage, Place};
+pub(crate) use late::Late;
+pub(crate) use node::{GpuVerb, NodeVerb};
+pub(crate) use people::{TokenVerb, UserVerb};
+pub(crate) use qemu::QemuVerb;
+pub(crate) use task::{Remove, Submit, TaskList, TaskLogs, TaskVerb};
 pub(crate) use vm::{Create, Logs, NetworkArgument, Stop, UefiArgument, VmVerb};
+pub(crate) use vps::{BackendArgument, KeyArgs, MachineArgs, Ssh, VpsCreate, VpsVerb};
+pub(crate) use work::{ContainerArgs, Needs, VariableArgument};
 
 /// Hands GPUs and other PCI devices to virtual machines, and takes them home again.
 ///
@@ -123,7 +140,7 @@ pub(crate) enum Verb {
     Hotplug,
     /// Tell and change how ports keep devices apart (Access Control Services).
     #[command(subcommand)]
-    Acs(AcsVerb),
+    Acs(Late<AcsVerb>),
     /// Set this machine up to give devices away; what 'check' asks for, as far as files can do it.
     ///
     /// That is the kernel command line (GRUB, systemd-boot, kernel-install), the modules at boot,
@@ -133,10 +150,15 @@ pub(crate) enum Verb {
     Setup(SetupArgs),
     /// Make virtual machines with devices, and look after them.
     #[command(subcommand)]
-    Vm(VmVerb),
+    Vm(Late<VmVerb>),
     /// Keep base images, of which virtual machines are made.
     #[command(subcommand)]
-    Image(ImageVerb),
+    Image(Late<ImageVerb>),
+    #[command(flatten)]
+    Cluster(ClusterVerb),
+    /// Other names of verbs, as guides for nodes with QEMU have them.
+    #[command(subcommand)]
+    Qemu(Late<QemuVerb>),
 }
 
 /// What `vfioctl groups` shows.

@@ -1,6 +1,7 @@
 //! A failure: why a call ends without the answer that was asked for.
 
 mod from_client;
+mod from_host;
 mod membership;
 
 use std::error::Error;

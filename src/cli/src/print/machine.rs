@@ -145,7 +145,7 @@ fn plan_text(plan: &MachinePlanRecord) -> String {
 }
 
 /// The argument as a shell takes it.
-fn quoted(argument: &str) -> String {
+pub(super) fn quoted(argument: &str) -> String {
     let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./=:,+@%".contains(&byte);
     if !argument.is_empty() && argument.bytes().all(is_bare) {
         return argument.to_owned();

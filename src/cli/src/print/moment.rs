@@ -24,6 +24,11 @@ pub(crate) fn utc(seconds: i64) -> String {
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
 }
 
+/// The same of seconds that are never before 1970.
+pub(crate) fn moment(seconds: u64) -> String {
+    utc(i64::try_from(seconds).unwrap_or(i64::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -203,7 +203,7 @@ fn bar_text(bar: &BarRecord) -> (String, String) {
 }
 
 /// A size with the largest binary unit that leaves a whole number.
-fn size_text(bytes: u64) -> String {
+pub(super) fn size_text(bytes: u64) -> String {
     let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
     let whole = units
         .iter()

@@ -7,14 +7,18 @@ mod acs;
 mod claim;
 mod error;
 mod function;
+mod gpu;
 mod group;
 mod image;
 mod machine;
+mod node;
+mod people;
 mod prediction;
 #[cfg(test)]
 pub(crate) mod schema;
 mod setup;
 mod step;
+mod task;
 
 pub(crate) use acs::{
     AuditRecord, AuditedRecord, ChangeRecord, HopRecord, OpenSwitchRecord, OtherRecord, PortRecord,
@@ -26,6 +30,7 @@ pub(crate) use function::{
     AcsBitRecord, AcsRecord, BarRecord, FunctionRecord, ProblemRecord, ShowRecord, SriovRecord,
     StateKind, StateRecord, UpstreamRecord,
 };
+pub(crate) use gpu::{CapabilityRecord, GpuRecord, GpuStateKind, GpuTelemetryRecord, GpusRecord};
 pub(crate) use group::{
     DeviceRecord, GroupRecord, GroupsRecord, ListRecord, SpoilerRecord, TreeNodeRecord,
     ViabilityKind,
@@ -36,6 +41,10 @@ pub(crate) use machine::{DiskRecord, ForwardRecord, UefiRecord};
 pub(crate) use machine::{
     MachinePlanRecord, MachineRecord, MachinesRecord, RemovedRecord, SpecRecord, VmRecord,
 };
+pub(crate) use node::{
+    InvitationRecord, NodeLayout, NodeRecord, NodesRecord, ReportRecord, SummaryRecord,
+};
+pub(crate) use people::{AuditLinesRecord, LoginRecord, NewTokenRecord, UserRecord, UsersRecord};
 pub(crate) use prediction::{
     BlockerRecord, GroupDifferenceRecord, KernelGroupsRecord, PredictionRecord, RemedyRecord,
     WhyRecord,
@@ -46,3 +55,4 @@ pub(crate) use setup::{SetupStepRecord, SetupVerb};
 #[cfg(test)]
 pub(crate) use step::StepVerb;
 pub(crate) use step::{BindRecord, RecoverRecord, RecoveredRecord, ReleaseRecord, StepRecord};
+pub(crate) use task::{AskedRecord, ContainerRecord, Layout, TaskRecord, TasksRecord};

@@ -3,6 +3,7 @@
 pub(crate) mod acs;
 pub(crate) mod bind;
 pub(crate) mod check;
+mod cluster;
 pub(crate) mod dump;
 pub(crate) mod groups;
 pub(crate) mod hotplug;
@@ -20,7 +21,7 @@ pub(crate) mod vm;
 mod fitness;
 
 use crate::Done;
-use crate::command_line::Verb;
+use crate::command_line::{Late, Verb};
 use crate::session::Session;
 
 /// Does what was asked.
@@ -42,9 +43,11 @@ pub(crate) fn run(verb: Verb, session: &mut Session<'_>) -> Done {
         Verb::Release { device, plan } => release::run(device.address, plan, session),
         Verb::Recover { plan } => recover::run(plan, session),
         Verb::Hotplug => hotplug::run(session),
-        Verb::Acs(verb) => acs::run(verb, session),
+        Verb::Acs(Late(verb)) => acs::run(verb, session),
         Verb::Setup(arguments) => setup::run(&arguments, session),
-        Verb::Vm(verb) => vm::run(verb, session),
-        Verb::Image(verb) => image::run(verb, session),
+        Verb::Vm(Late(verb)) => vm::run(verb, session),
+        Verb::Image(Late(verb)) => image::run(verb, session),
+        Verb::Cluster(verb) => cluster::run(verb, session),
+        Verb::Qemu(Late(other)) => run(other.verb(), session),
     }
 }

@@ -82,7 +82,7 @@ pub(crate) const MAX_STREAMS: usize = 2000;
 pub(crate) const STREAM_LAG: usize = 4096;
 /// How often a stream of events says that it is still there (`:` in server-sent events).
 pub(crate) const STREAM_BEAT: Duration = Duration::from_secs(15);
-/// How long a runner may take to send the first byte of a log.
+/// How long a runner may take until it begins to send a log, whether or not there is anything in it.
 pub(crate) const LOG_TIME: Duration = Duration::from_secs(20);
 /// Logs that are read at once.
 pub(crate) const MAX_LOGS: usize = 500;

@@ -15,8 +15,8 @@ use crate::command_line::Logs;
 use crate::failure::Failure;
 use crate::limits;
 use crate::session::Session;
+use crate::terminal_text::harmless;
 use crate::verdict::Verdict;
-use crate::width::plain;
 
 /// Answers `vfioctl vm logs`.
 pub(super) fn run(arguments: &Logs, session: &mut Session<'_>) -> Done {
@@ -92,26 +92,5 @@ fn copy(
         if !is_heard {
             return Ok(false);
         }
-    }
-}
-
-/// The text as a terminal may see it: a guest writes its console, and must not write on the
-/// terminal of the one who reads it. Line ends and tabs stay.
-fn harmless(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes).replace('\r', "");
-    let lines: Vec<String> = text
-        .split('\n')
-        .map(|line| line.split('\t').map(plain).collect::<Vec<_>>().join("\t"))
-        .collect();
-    lines.join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_guest_cannot_write_on_the_terminal() {
-        assert_eq!(harmless(b"a\tb\r\n\x1b[2Jc\n"), "a\tb\n\\u{1b}[2Jc\n");
     }
 }

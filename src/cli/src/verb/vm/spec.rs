@@ -56,7 +56,7 @@ fn typed(arguments: &Create, uefi: Option<Boot>) -> Result<MachineSpec, Failure>
         return Err(Failure::usage("a machine has a name and memory"));
     };
     let kernel = arguments.kernel.as_ref().map(|image| {
-        Ok(Boot::Kernel {
+        Ok::<_, Failure>(Boot::Kernel {
             image: absolute(image)?,
             initrd: arguments.initrd.as_deref().map(absolute).transpose()?,
             append: arguments.append.clone().unwrap_or_default(),
@@ -137,12 +137,12 @@ mod tests {
     use clap::Parser as _;
 
     use super::*;
-    use crate::command_line::{CommandLine, Verb, VmVerb};
+    use crate::command_line::{CommandLine, Late, Verb, VmVerb};
 
     fn create(words: &[&str]) -> Create {
         let words = ["vfioctl", "vm", "create"].iter().chain(words);
         match CommandLine::try_parse_from(words).map(|line| line.verb) {
-            Ok(Verb::Vm(VmVerb::Create(create))) => *create,
+            Ok(Verb::Vm(Late(VmVerb::Create(create)))) => *create,
             other => panic!("{other:?}"),
         }
     }

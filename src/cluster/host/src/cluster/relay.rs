@@ -25,8 +25,8 @@ pub(crate) struct Relay(Mutex<Streams>);
 
 #[derive(Debug, Default)]
 struct Streams {
-    /// Who waits for which stream, and of which node it must come.
-    waiting: BTreeMap<String, (NodeName, mpsc::Sender<LogPiece>)>,
+    /// Who waits for which stream, and of which node it must come; without a sender it comes already.
+    waiting: BTreeMap<String, (NodeName, Option<mpsc::Sender<LogPiece>>)>,
     /// Orders that a runner was told by this host; it is told each once.
     told: BTreeSet<String>,
 }
@@ -76,11 +76,15 @@ impl Relay {
         orders.into_iter().filter(is_new).collect()
     }
 
-    /// Where a runner's pieces of a stream go; none: nobody waits for it, or not from this node.
+    /// Where a runner's pieces of a stream go; none: nobody waits for it, not from this node, or it
+    /// comes already. There is no other sender, so that the reader sees the end when this one ends.
     pub(crate) fn sender(&self, stream: &str, node: &NodeName) -> Option<mpsc::Sender<LogPiece>> {
-        let streams = self.lock();
-        let (of, sender) = streams.waiting.get(stream)?;
-        (of == node).then(|| sender.clone())
+        let mut streams = self.lock();
+        let (of, sender) = streams.waiting.get_mut(stream)?;
+        let sender = sender.take_if(|_| of == node)?;
+        // Says that it comes: a task may write nothing for hours. The queue is empty still.
+        let _ = sender.try_send(Ok(Vec::new()));
+        Some(sender)
     }
 }
 
@@ -125,7 +129,7 @@ impl Cluster {
             }
             streams
                 .waiting
-                .insert(stream.clone(), (node.clone(), sender));
+                .insert(stream.clone(), (node.clone(), Some(sender)));
         }
         let lease = self
             .store
@@ -163,6 +167,16 @@ impl LogPieces {
     /// # Errors
     /// Where the runner does not send it.
     pub(crate) async fn next(&mut self) -> Option<LogPiece> {
+        loop {
+            match self.receive().await {
+                // Only says that it comes.
+                Some(Ok(piece)) if piece.is_empty() => {}
+                other => return other,
+            }
+        }
+    }
+
+    async fn receive(&mut self) -> Option<LogPiece> {
         if !self.is_first {
             return self.pieces.recv().await;
         }
@@ -192,5 +206,32 @@ impl Drop for LogPieces {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move { cluster.store.revoke(lease).await });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::error::TryRecvError;
+
+    use super::*;
+
+    #[test]
+    fn a_log_comes_once_from_its_node_and_ends_with_its_sender() {
+        let relay = Relay::default();
+        let (sender, mut pieces) = mpsc::channel(LOG_PIECES);
+        let [own, other]: [NodeName; 2] = ["gpu-1", "gpu-2"].map(|name| name.parse().unwrap());
+        relay
+            .lock()
+            .waiting
+            .insert("s".to_owned(), (own.clone(), Some(sender)));
+        assert!(relay.sender("s", &other).is_none());
+        assert!(relay.sender("t", &own).is_none());
+        let sender = relay.sender("s", &own).unwrap();
+        assert!(relay.sender("s", &own).is_none(), "it comes already");
+        sender.try_send(Ok(b"a".to_vec())).unwrap();
+        drop(sender);
+        let first = [pieces.try_recv().unwrap(), pieces.try_recv().unwrap()];
+        assert_eq!(first, [Ok(Vec::new()), Ok(b"a".to_vec())]);
+        assert_eq!(pieces.try_recv(), Err(TryRecvError::Disconnected));
     }
 }
