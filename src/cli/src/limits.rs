@@ -62,3 +62,7 @@ pub(crate) const UPSTREAM_PATH: usize = 256;
 /// Functions that a picture has room for. More would be drawn too, yet nobody could read it: a
 /// large server has a few hundred, with virtual functions a few thousand.
 pub(crate) const PICTURE_FUNCTIONS: usize = 4096;
+/// Longest CDI specification that is read; NVIDIA's has some 200 KiB.
+pub(crate) const MAX_CDI_BYTES: u64 = 4 << 20;
+/// CDI specifications of a folder.
+pub(crate) const MAX_CDI_FILES: usize = 64;

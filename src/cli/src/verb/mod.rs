@@ -2,6 +2,7 @@
 
 pub(crate) mod acs;
 pub(crate) mod bind;
+pub(crate) mod cdi;
 pub(crate) mod check;
 pub(crate) mod dump;
 pub(crate) mod groups;
@@ -43,6 +44,7 @@ pub(crate) fn run(verb: Verb, session: &mut Session<'_>) -> Done {
         Verb::Recover { plan } => recover::run(plan, session),
         Verb::Hotplug => hotplug::run(session),
         Verb::Acs(verb) => acs::run(verb, session),
+        Verb::Cdi(verb) => cdi::run(verb, session),
         Verb::Setup(arguments) => setup::run(&arguments, session),
         Verb::Vm(verb) => vm::run(verb, session),
         Verb::Image(verb) => image::run(verb, session),
