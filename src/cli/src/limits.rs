@@ -133,3 +133,7 @@ pub(crate) const AUDIT: u32 = 100;
 
 /// See [`AUDIT`].
 pub(crate) const MOST_AUDIT: i64 = 1000;
+/// Longest CDI specification that is read; NVIDIA's has some 200 KiB.
+pub(crate) const MAX_CDI_BYTES: u64 = 4 << 20;
+/// CDI specifications of a folder.
+pub(crate) const MAX_CDI_FILES: usize = 64;

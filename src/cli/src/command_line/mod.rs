@@ -2,6 +2,7 @@
 //! here, so the comments below are manual text.
 
 mod acs;
+mod cdi;
 mod cluster;
 mod duration;
 mod image;
@@ -25,6 +26,7 @@ use crate::verb::check::CheckArgs;
 use crate::verb::setup::SetupArgs;
 
 pub(crate) use acs::AcsVerb;
+pub(crate) use cdi::CdiVerb;
 pub(crate) use cluster::{ClusterArgs, ClusterVerb, Login, Logout};
 pub(crate) use image::{CreateImage, ImageVerb, ImportImage, Place};
 pub(crate) use late::Late;
@@ -148,6 +150,9 @@ pub(crate) enum Verb {
     /// asks before it takes them. What is right already stays untouched; what is edited can be
     /// brought back with '--undo'. Wants root; '--plan' does not.
     Setup(SetupArgs),
+    /// Write down GPUs for container engines (Container Device Interface).
+    #[command(subcommand)]
+    Cdi(Late<CdiVerb>),
     /// Make virtual machines with devices, and look after them.
     #[command(subcommand)]
     Vm(Late<VmVerb>),

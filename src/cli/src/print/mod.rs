@@ -1,6 +1,7 @@
 //! Answers for people: each record as text. Goldens stand at the foot of each file.
 
 mod acs;
+mod cdi;
 mod gpu;
 mod groups;
 mod image;

@@ -4,6 +4,7 @@
 //! Nothing here decides or prints.
 
 mod acs;
+mod cdi;
 mod claim;
 mod error;
 mod function;
@@ -23,6 +24,10 @@ mod task;
 pub(crate) use acs::{
     AuditRecord, AuditedRecord, ChangeRecord, HopRecord, OpenSwitchRecord, OtherRecord, PortRecord,
     RegroupRecord,
+};
+pub(crate) use cdi::{
+    BrokenSpecRecord, CdiDeviceRecord, GeneratedSpecRecord, LeftOutRecord, SpecFileRecord,
+    SpecsRecord,
 };
 pub(crate) use claim::{ClaimRecord, OwnerRecord, PinRecord};
 pub(crate) use error::ErrorRecord;

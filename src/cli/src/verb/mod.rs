@@ -2,6 +2,7 @@
 
 pub(crate) mod acs;
 pub(crate) mod bind;
+pub(crate) mod cdi;
 pub(crate) mod check;
 mod cluster;
 pub(crate) mod dump;
@@ -44,6 +45,7 @@ pub(crate) fn run(verb: Verb, session: &mut Session<'_>) -> Done {
         Verb::Recover { plan } => recover::run(plan, session),
         Verb::Hotplug => hotplug::run(session),
         Verb::Acs(Late(verb)) => acs::run(verb, session),
+        Verb::Cdi(Late(verb)) => cdi::run(verb, session),
         Verb::Setup(arguments) => setup::run(&arguments, session),
         Verb::Vm(Late(verb)) => vm::run(verb, session),
         Verb::Image(Late(verb)) => image::run(verb, session),

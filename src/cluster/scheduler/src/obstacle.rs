@@ -167,7 +167,8 @@ impl Obstacle {
             | Self::GpuTaken { .. }
             | Self::GpuRefused { .. }
             | Self::GpusTaken { .. } => false,
-            Self::Everywhere { nearest, .. } => nearest.as_ref().is_none_or(|n| n.is_for_ever()),
+            // The first node of a cluster may come the next moment.
+            Self::Everywhere { nearest, .. } => nearest.as_ref().is_some_and(|n| n.is_for_ever()),
         }
     }
 

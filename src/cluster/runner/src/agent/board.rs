@@ -19,6 +19,9 @@ pub(super) struct Board {
     tasks: Mutex<BTreeMap<TaskId, Entry>>,
     /// Held while orders are taken, and while a task is forgotten: neither undoes the other.
     coming_and_going: tokio::sync::Mutex<()>,
+    /// Held while something is written down: whoever notes that an end was told shall not write over what
+    /// the worker of the next run has written meanwhile, nor into the same file.
+    writing: tokio::sync::Mutex<()>,
     questions: AtomicU64,
     has_ended: AtomicBool,
     pub(super) world: Arc<dyn World>,
@@ -80,6 +83,7 @@ impl Board {
         Ok(Arc::new(Self {
             tasks: Mutex::new(tasks.collect()),
             coming_and_going: tokio::sync::Mutex::default(),
+            writing: tokio::sync::Mutex::default(),
             questions: AtomicU64::new(0),
             has_ended: AtomicBool::new(false),
             world: Arc::clone(&parts.world),
@@ -248,6 +252,7 @@ impl Board {
         run: u32,
         stage: Stage,
     ) -> Result<(), JournalError> {
+        let _one = self.writing.lock().await;
         let saved = {
             let mut tasks = self.lock();
             let entry = tasks
