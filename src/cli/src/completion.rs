@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 
 use clap_complete::CompletionCandidate;
+use vfioctl_image::Library;
 use vfioctl_scan::{SysRoot, read_snapshot};
 
 use crate::names::Names;
@@ -26,6 +27,22 @@ pub(crate) fn complete_address(typed: &OsStr) -> Vec<CompletionCandidate> {
         Some(CompletionCandidate::new(address).help(Some(names.line(function).into())))
     });
     candidates.collect()
+}
+
+/// The names of images that begin with what was typed, in the folder that images are in unless an
+/// option says otherwise: which option was typed, a completion is not told.
+pub(crate) fn complete_image(typed: &OsStr) -> Vec<CompletionCandidate> {
+    let Some(typed) = typed.to_str() else {
+        return Vec::new();
+    };
+    let folder = std::env::var_os("VFIOCTL_IMAGES");
+    let folder = folder.unwrap_or_else(|| Library::DEFAULT_FOLDER.into());
+    let images = Library::at(folder, None).list().unwrap_or_default().images;
+    let names = images.iter().map(|image| image.name.as_str());
+    names
+        .filter(|name| name.starts_with(typed))
+        .map(CompletionCandidate::new)
+        .collect()
 }
 
 /// The address in the form that was begun: with the domain, or without it.

@@ -2,6 +2,7 @@
 //! here, so the comments below are manual text.
 
 mod acs;
+mod image;
 mod vm;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use crate::verb::check::CheckArgs;
 use crate::verb::setup::SetupArgs;
 
 pub(crate) use acs::AcsVerb;
+pub(crate) use image::{CreateImage, ImageVerb, ImportImage, Place};
 pub(crate) use vm::{Create, Logs, NetworkArgument, Stop, UefiArgument, VmVerb};
 
 /// Hands GPUs and other PCI devices to virtual machines, and takes them home again.
@@ -132,6 +134,9 @@ pub(crate) enum Verb {
     /// Make virtual machines with devices, and look after them.
     #[command(subcommand)]
     Vm(VmVerb),
+    /// Keep base images, of which virtual machines are made.
+    #[command(subcommand)]
+    Image(ImageVerb),
 }
 
 /// What `vfioctl groups` shows.

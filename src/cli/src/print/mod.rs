@@ -2,6 +2,7 @@
 
 mod acs;
 mod groups;
+mod image;
 mod list;
 mod machine;
 mod moment;

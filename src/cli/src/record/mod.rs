@@ -8,6 +8,7 @@ mod claim;
 mod error;
 mod function;
 mod group;
+mod image;
 mod machine;
 mod prediction;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub(crate) use group::{
     DeviceRecord, GroupRecord, GroupsRecord, ListRecord, SpoilerRecord, TreeNodeRecord,
     ViabilityKind,
 };
+pub(crate) use image::{ImageListRecord, ImagePlanRecord, ImageRecord, ImagesRecord};
 #[cfg(test)]
 pub(crate) use machine::{DiskRecord, ForwardRecord, UefiRecord};
 pub(crate) use machine::{

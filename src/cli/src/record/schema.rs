@@ -8,13 +8,18 @@ use crate::output::json_text;
 
 /// Makes sure that the record, as it is printed, has the shape of the schema of this name.
 pub(crate) fn assert_answer(schema: &str, record: &impl Serialize) {
+    let text = json_text(record).unwrap_or_else(|failure| panic!("{}", failure.text()));
+    check_text(schema, &text);
+}
+
+/// Makes sure that a printed answer has the shape of the schema of this name.
+pub(crate) fn check_text(schema: &str, text: &str) {
     let path = format!(
         "{}/../../docs/schema/{schema}.json",
         env!("CARGO_MANIFEST_DIR")
     );
     let root: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
-    let text = json_text(record).unwrap_or_else(|failure| panic!("{}", failure.text()));
-    let answer: Value = serde_json::from_str(&text).unwrap();
+    let answer: Value = serde_json::from_str(text).unwrap();
     if let Err(problem) = check(&root, &root, &answer, "$") {
         panic!("{schema}.json: {problem}\n{text}");
     }

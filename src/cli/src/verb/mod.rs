@@ -6,6 +6,7 @@ pub(crate) mod check;
 pub(crate) mod dump;
 pub(crate) mod groups;
 pub(crate) mod hotplug;
+pub(crate) mod image;
 pub(crate) mod list;
 mod picture;
 mod predict;
@@ -44,5 +45,6 @@ pub(crate) fn run(verb: Verb, session: &mut Session<'_>) -> Done {
         Verb::Acs(verb) => acs::run(verb, session),
         Verb::Setup(arguments) => setup::run(&arguments, session),
         Verb::Vm(verb) => vm::run(verb, session),
+        Verb::Image(verb) => image::run(verb, session),
     }
 }
