@@ -135,10 +135,7 @@ impl Helper {
 
     /// An owner in words, with the user's name where there is one.
     pub(crate) fn describe_owner(&self, owner: &Owner) -> String {
-        match self.user_name(owner.uid) {
-            Some(name) => owner.called(&format!("user '{name}'")),
-            None => owner.to_string(),
-        }
+        owner.described(self.user_name(owner.uid).as_deref())
     }
 }
 

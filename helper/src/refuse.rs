@@ -60,11 +60,11 @@ pub(crate) fn refused(helper: &Helper, refusal: Refusal) -> MethodError {
     let Some(owner) = refusal.owner() else {
         return refusal.into();
     };
-    let (number, name) = (owner.to_string(), helper.describe_owner(owner));
+    let name = helper.describe_owner(owner);
     MethodError::refused(
         refusal.name(),
-        refusal.to_string().replace(&number, &name),
-        refusal.hint().replace(&number, &name),
+        refusal.sentence_calling(&name),
+        refusal.hint_calling(&name),
     )
 }
 

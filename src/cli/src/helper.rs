@@ -8,7 +8,9 @@ use vfioctl_core::Snapshot;
 use vfioctl_core::acs::AcsChange;
 use vfioctl_core::pci::PciAddress;
 use vfioctl_protocol::wire::{WireError, snapshot_from_wire};
-use vfioctl_protocol::{Client, ClientError, acs, device, inventory, machine};
+use vfioctl_protocol::{
+    Client, ClientError, NoHelper, acs, connect_greeted, device, inventory, machine,
+};
 
 use crate::limits;
 use crate::seen::{SeenClaim, SeenPin};
@@ -20,15 +22,6 @@ pub(crate) struct Helper {
     version: inventory::GetVersion_Reply,
 }
 
-/// Why there is no helper to ask.
-#[derive(Debug)]
-pub(crate) enum NoHelper {
-    /// It has no answer.
-    Unanswered(ClientError),
-    /// Its interfaces are older than this command's; `None` where it cannot even tell its version.
-    TooOld(Option<inventory::GetVersion_Reply>),
-}
-
 type Reply<R> = Result<R, ClientError>;
 
 impl Helper {
@@ -37,17 +30,8 @@ impl Helper {
     /// # Errors
     /// [`NoHelper`].
     pub(crate) fn connect(socket: &Path) -> Result<Self, NoHelper> {
-        let mut client = Client::connect(socket).map_err(NoHelper::Unanswered)?;
-        let version: Reply<inventory::GetVersion_Reply> =
-            client.call("io.vfioctl.Inventory.GetVersion", json!({}), limits::HELLO);
-        match version {
-            Ok(version) if version.level >= vfioctl_protocol::LEVEL => Ok(Self { client, version }),
-            Ok(version) => Err(NoHelper::TooOld(Some(version))),
-            Err(ClientError::Remote(error)) if is_unknown_method(&error.name) => {
-                Err(NoHelper::TooOld(None))
-            }
-            Err(error) => Err(NoHelper::Unanswered(error)),
-        }
+        let (client, version) = connect_greeted(socket, limits::HELLO)?;
+        Ok(Self { client, version })
     }
 
     /// What it says of itself.
@@ -378,15 +362,6 @@ impl Regrouped {
 
 fn texts(addresses: &[PciAddress]) -> Vec<String> {
     addresses.iter().map(ToString::to_string).collect()
-}
-
-fn is_unknown_method(name: &str) -> bool {
-    matches!(
-        name,
-        "org.varlink.service.MethodNotFound"
-            | "org.varlink.service.InterfaceNotFound"
-            | "org.varlink.service.MethodNotImplemented"
-    )
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the form that map_err wants")]

@@ -20,7 +20,6 @@ mod fake_helper;
 mod firmware;
 mod helper;
 mod limits;
-mod names;
 mod output;
 mod picture;
 mod prediction;
@@ -47,6 +46,7 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use clap_complete::CompleteEnv;
 
 pub use verdict::Verdict;
+use vfioctl_names as names;
 
 use command_line::CommandLine;
 use failure::Failure;

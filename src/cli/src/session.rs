@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use vfioctl_protocol::ClientError;
+use vfioctl_protocol::{ClientError, NoHelper};
 use vfioctl_scan::SysRoot;
 
 use crate::failure::Failure;
-use crate::helper::{Helper, NoHelper};
+use crate::helper::Helper;
 use crate::output::Output;
 
 /// One call of the command, with all it works with.

@@ -206,6 +206,14 @@ impl Owner {
             },
         }
     }
+
+    /// The owner in words, with the user's name where it has one: `machine 'win' of user 'bob'`.
+    pub fn described(&self, user: Option<&str>) -> String {
+        match user {
+            Some(name) => self.called(&format!("user '{name}'")),
+            None => self.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for Owner {

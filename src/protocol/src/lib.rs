@@ -3,15 +3,18 @@
 //! The interfaces stand in `interfaces/*.varlink`, one file each, every field with its meaning;
 //! [`inventory`], [`device`], [`container`], [`acs`] and [`machine`] are made from them when this crate
 //! is built. [`wire`] turns core's types into theirs and back. [`shape`] refuses requests with parameters that no
-//! interface names. [`base64`] carries bytes. [`Client`] is the caller's side, with a limit on every wait.
+//! interface names. [`base64`] carries bytes. [`Client`] is the caller's side, with a limit on every wait;
+//! [`connect_greeted`] makes one to a helper that knows enough.
 #![forbid(unsafe_code)]
 
 pub mod base64;
 mod client;
+mod greeting;
 pub mod shape;
 pub mod wire;
 
 pub use client::{Client, ClientError, RemoteError};
+pub use greeting::{NoHelper, connect_greeted};
 
 /// Number of these interfaces; grows by one with every change of them. A command refuses to work
 /// with a helper of a lower level, which may not know what it is asked.

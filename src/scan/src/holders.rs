@@ -7,7 +7,8 @@
 use vfioctl_core::pci::{GroupId, PciAddress};
 
 use crate::SysRoot;
-use crate::function::DEVICES;
+use crate::drm::read_drm_names;
+use crate::nvidia::read_nvidia_information;
 
 /// Most descriptors looked at, over all processes: a busy server has some hundred thousand.
 const MAX_DESCRIPTORS: usize = 2_000_000;
@@ -31,29 +32,17 @@ pub fn read_device_nodes(
     address: PciAddress,
     group: Option<GroupId>,
 ) -> Vec<String> {
-    let device = format!("{DEVICES}/{address}");
-    let drm = root
-        .sys
-        .list(&format!("{device}/drm"))
-        .ok()
-        .flatten()
-        .unwrap_or_default();
+    let drm = read_drm_names(root, address).unwrap_or_default();
     let mut nodes: Vec<String> = drm
+        .cards
         .iter()
-        .filter(|name| name.starts_with("card") || name.starts_with("renderD"))
+        .chain(&drm.renders)
         .map(|name| format!("/dev/dri/{name}"))
         .collect();
-    // NVIDIA's own nodes are numbered by its driver, which tells the number here.
-    let information = root
-        .proc
-        .read_text(&format!("driver/nvidia/gpus/{address}/information"))
-        .ok()
-        .flatten()
-        .unwrap_or_default();
-    let minor = information
-        .lines()
-        .find_map(|line| line.strip_prefix("Device Minor:"));
-    nodes.extend(minor.map(|minor| format!("/dev/nvidia{}", minor.trim())));
+    // NVIDIA's own nodes are numbered by its driver.
+    let nvidia = read_nvidia_information(root, address).ok().flatten();
+    let minor = nvidia.and_then(|information| information.minor);
+    nodes.extend(minor.map(|minor| format!("/dev/nvidia{minor}")));
     nodes.extend(group.map(|group| format!("/dev/vfio/{group}")));
     nodes
 }

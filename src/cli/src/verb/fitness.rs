@@ -3,12 +3,12 @@
 
 use vfioctl_core::Answer;
 use vfioctl_core::check::{HelperState, Verdict as Fitness};
-use vfioctl_protocol::{ClientError, LEVEL};
+use vfioctl_protocol::{ClientError, LEVEL, NoHelper};
 
 use super::check::{self, CheckArgs, Looked};
 use crate::Done;
 use crate::failure::Failure;
-use crate::helper::{Helper, NoHelper};
+use crate::helper::Helper;
 use crate::seen;
 use crate::session::Session;
 use crate::verdict::Verdict;

@@ -1,9 +1,8 @@
 //! `vfioctl hotplug`: tells the helper that a device came or went, for udev.
 
-use vfioctl_protocol::ClientError;
+use vfioctl_protocol::{ClientError, NoHelper};
 
 use crate::Done;
-use crate::helper::NoHelper;
 use crate::session::Session;
 use crate::verdict::Verdict;
 

@@ -1,15 +1,13 @@
 //! Joining a cluster: a key of one's own, and a certificate for it.
 
-use std::fs::OpenOptions;
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use rcgen::{CertificateParams, KeyPair};
 
 use crate::command_line::Join;
 use crate::configuration::Configuration;
-use crate::https;
+use crate::{https, whole_file};
 
 /// Longest token that is read: one has some 160 bytes.
 const MAX_TOKEN_BYTES: u64 = 4096;
@@ -66,17 +64,6 @@ fn read_token(file: Option<&Path>) -> Result<String, String> {
 }
 
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), String> {
-    let part = path.with_extension("new");
-    let write = || {
-        let _ = std::fs::remove_file(&part);
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(&part)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&part, path)
-    };
-    write().map_err(|error: std::io::Error| format!("cannot write '{}': {error}", path.display()))
+    whole_file::write(path, text.as_bytes(), mode)
+        .map_err(|error| format!("cannot write '{}': {error}", path.display()))
 }

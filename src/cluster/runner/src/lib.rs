@@ -20,6 +20,7 @@ pub mod link;
 pub mod log;
 pub mod node;
 mod start;
+mod whole_file;
 pub mod world;
 
 pub use start::run;

@@ -2,6 +2,7 @@
 
 mod bind;
 mod container;
+mod naming;
 mod refusal;
 mod refusal_words;
 mod regroup;

@@ -1,14 +1,14 @@
 //! The journal as a folder: one file a task, written whole or not at all.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use vfioctl_api::TaskId;
 
 use super::{Journal, JournalError, Saved};
+use crate::whole_file;
 
 /// Longest file that is read back: an order with every list full has some 300 KiB.
 const MAX_BYTES: u64 = 1 << 20;
@@ -39,25 +39,8 @@ impl FolderJournal {
 
     fn write(&self, saved: &Saved) -> Result<(), JournalError> {
         let path = self.path(&saved.order.task);
-        let part = path.with_extension("new");
         let text = serde_json::to_vec(saved).map_err(|error| JournalError(error.to_string()))?;
-        let write = || {
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&part)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
-            std::fs::rename(&part, &path)?;
-            File::open(&self.0)?.sync_all()
-        };
-        write().map_err(|error| {
-            // Half a file is worth nothing, and the disk may be full.
-            let _ = std::fs::remove_file(&part);
-            failed("write", &path, &error)
-        })
+        whole_file::write(&path, &text, 0o600).map_err(|error| failed("write", &path, &error))
     }
 
     fn read_all(&self) -> Result<Vec<Saved>, JournalError> {

@@ -3,6 +3,9 @@
 //! The database that is compiled in comes first and the machine's own `pci.ids` answers what it
 //! does not know; where the machine's file is the newer one, it is the other way round.
 //! <https://pci-ids.ucw.cz/>
+//!
+//! The database is some 3 MB of the program that links this crate, which is why the helper does not.
+#![forbid(unsafe_code)]
 
 mod by_name;
 mod ids_file;
@@ -23,16 +26,17 @@ const SYSTEM_FILES: [&str; 2] = ["share/misc/pci.ids", "share/hwdata/pci.ids"];
 
 /// Names of vendors, devices, subsystems and classes.
 #[derive(Debug, Default)]
-pub(crate) struct Names {
+pub struct Names {
     system: Option<IdsFile>,
 }
 
-type Name<'a> = Option<Cow<'a, str>>;
+/// A name, where there is one.
+pub type Name<'a> = Option<Cow<'a, str>>;
 
 impl Names {
     /// Takes the machine's own file beside the built-in names; where it cannot be read, the
     /// built-in ones serve alone.
-    pub(crate) fn read(root: &SysRoot) -> Self {
+    pub fn read(root: &SysRoot) -> Self {
         let system = SYSTEM_FILES
             .iter()
             .filter_map(|path| root.usr.read_text(path).ok().flatten())
@@ -42,13 +46,13 @@ impl Names {
     }
 
     /// The vendor's name.
-    pub(crate) fn vendor(&self, identity: Identity) -> Name<'_> {
+    pub fn vendor(&self, identity: Identity) -> Name<'_> {
         let built_in = || pci_ids::Vendor::from_id(identity.vendor).map(pci_ids::Vendor::name);
         self.first(built_in, |file| file.vendor(identity.vendor))
     }
 
     /// The device's name.
-    pub(crate) fn device(&self, identity: Identity) -> Name<'_> {
+    pub fn device(&self, identity: Identity) -> Name<'_> {
         let built_in = || {
             pci_ids::Device::from_vid_pid(identity.vendor, identity.device)
                 .map(pci_ids::Device::name)
@@ -57,7 +61,7 @@ impl Names {
     }
 
     /// The subsystem's name; few have one.
-    pub(crate) fn subsystem(&self, identity: Identity) -> Name<'_> {
+    pub fn subsystem(&self, identity: Identity) -> Name<'_> {
         let wanted = (identity.subsystem_vendor, identity.subsystem_device);
         let built_in = || {
             pci_ids::Device::from_vid_pid(identity.vendor, identity.device)?
@@ -69,7 +73,7 @@ impl Names {
     }
 
     /// The name of the subclass, or of the class where the subclass has none.
-    pub(crate) fn class(&self, class: ClassCode) -> Name<'_> {
+    pub fn class(&self, class: ClassCode) -> Name<'_> {
         let built_in = || {
             pci_ids::Subclass::from_cid_sid(class.base(), class.subclass())
                 .map(pci_ids::Subclass::name)
@@ -80,7 +84,7 @@ impl Names {
 
     /// Vendor and device on one line, the vendor as people call it; numbers where there is no
     /// name.
-    pub(crate) fn line(&self, function: &PciFunction) -> String {
+    pub fn line(&self, function: &PciFunction) -> String {
         let identity = function.identity;
         let vendor = match self.vendor(identity) {
             Some(name) => short_vendor(&name).to_owned(),
