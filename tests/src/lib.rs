@@ -5,7 +5,7 @@
 //! ([`lab`]), a virtual machine with a real kernel, an IOMMU and devices that can be bound, reset
 //! and passed through without harm to the machine that runs the tests. [`guest`] is the machine
 //! that is started in it. [`differential`] holds the predictor of IOMMU groups against the kernel.
-//! [`raw`] is a caller that keeps no rules. [`schema`] holds answers against `docs/schema/`;
+//! [`debian`] boots machines of the base image that is made of packages. [`raw`] is a caller that keeps no rules. [`schema`] holds answers against `docs/schema/`;
 //! [`suite`] runs it all and reports what could not run, and why.
 #![expect(
     clippy::unwrap_used,
@@ -16,6 +16,7 @@
 )]
 
 pub mod cases;
+pub mod debian;
 pub mod differential;
 pub mod fake;
 pub mod guest;

@@ -14,7 +14,7 @@ mod image;
 mod machine;
 pub(crate) mod process;
 mod product;
-mod qmp;
+pub(crate) mod qmp;
 mod shell;
 mod state;
 pub mod visit;

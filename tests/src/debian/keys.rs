@@ -1,0 +1,42 @@
+//! Keys for one machine: its own, its user's, and one that is neither.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use vfioctl_image::HostKey;
+
+/// The files of a key pair.
+#[derive(Debug)]
+pub(super) struct KeyPair {
+    /// The private key's file.
+    pub(super) private: PathBuf,
+    /// The public key, on its line.
+    pub(super) public: String,
+}
+
+impl KeyPair {
+    /// Makes one.
+    pub(super) fn make(folder: &Path, name: &str) -> Result<Self, String> {
+        let private = folder.join(name);
+        let mut command = Command::new("ssh-keygen");
+        command
+            .args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"])
+            .arg(&private);
+        let status = command
+            .status()
+            .map_err(|error| format!("ssh-keygen: {error}"))?;
+        if !status.success() {
+            return Err(format!("ssh-keygen ended with {status}"));
+        }
+        let public = std::fs::read_to_string(folder.join(format!("{name}.pub")))
+            .map_err(|error| error.to_string())?;
+        let public = public.trim().to_owned();
+        Ok(Self { private, public })
+    }
+
+    /// The pair as a machine's own.
+    pub(super) fn host_key(&self) -> Result<HostKey, String> {
+        let private = std::fs::read_to_string(&self.private).map_err(|error| error.to_string())?;
+        HostKey::new(&private, &self.public).map_err(|error| error.to_string())
+    }
+}

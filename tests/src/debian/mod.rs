@@ -1,0 +1,13 @@
+//! Machines that boot a base image of Debian, as users of vfioctl have them.
+//!
+//! [`base_image`] is the image that `vfioctl image create --from-packages` makes, made once and kept
+//! outside the repository. [`Guest`] is a machine with an overlay of it and a seed, which is reached
+//! by SSH. Other than the lab, it has none of our harness in it.
+
+mod base_image;
+mod guest;
+mod keys;
+mod packages;
+
+pub use base_image::base_image;
+pub use guest::{Answer, Guest, GuestFirmware, GuestOptions};
