@@ -23,6 +23,7 @@ mod secure_boot;
 pub(crate) use acpi::read_iommu_tables;
 pub(crate) use command_line::read_command_line;
 pub(crate) use kallsyms::read_acs_override;
+pub use guest_firmware::read_guest_firmware;
 pub use lockdown::read_lockdown;
 
 use vfioctl_core::Answer;
@@ -50,7 +51,7 @@ pub fn read_host(root: &SysRoot) -> Host {
         lockdown: lockdown::read_lockdown(root),
         secure_boot: secure_boot::read_secure_boot(root),
         drivers: gpu_drivers::read_gpu_drivers(root),
-        guest_firmware: guest_firmware::read_guest_firmware(root),
+        guest_firmware: read_guest_firmware(root),
         iso_tools: iso_tools::read_iso_tools(root),
     }
 }
