@@ -82,10 +82,14 @@ impl Names {
         self.first(built_in, |file| file.class(class))
     }
 
+    /// Vendor and device of a function on one line; see [`Self::of`].
+    pub fn line(&self, function: &PciFunction) -> String {
+        self.of(function.identity)
+    }
+
     /// Vendor and device on one line, the vendor as people call it; numbers where there is no
     /// name.
-    pub fn line(&self, function: &PciFunction) -> String {
-        let identity = function.identity;
+    pub fn of(&self, identity: Identity) -> String {
         let vendor = match self.vendor(identity) {
             Some(name) => short_vendor(&name).to_owned(),
             None => format!("vendor {:04x}", identity.vendor),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use vfioctl_core::pci::PciAddress;
 
 /// The agent of a node in a vfioctl cluster: it reports what the node is, and runs what it is given.
 ///
@@ -32,6 +33,14 @@ pub(crate) enum Verb {
     /// Makes a key, which never leaves this machine, and asks the host to certify it. The host is
     /// known by the fingerprint in the token. Run again with another token, it joins anew.
     Join(Join),
+    /// Show the GPUs of this node as its runner sees them, with their numbers.
+    ///
+    /// Looks for itself, whether a runner runs or not. Their numbers are in the runner's data folder,
+    /// which only its user and root can read; a GPU that has none yet gets it from the runner.
+    Gpus(ShowGpus),
+    /// Read GPUs through NVIDIA's library, for the runner, which starts this.
+    #[command(hide = true)]
+    Nvml(ReadNvml),
     /// Run an agent beside 'vfioctl-host dev', which starts it.
     #[command(hide = true)]
     Dev(Dev),
@@ -46,6 +55,28 @@ pub(crate) struct Join {
     /// File with the token; '-', or nothing, is standard input.
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
+}
+
+/// How to show GPUs.
+#[derive(Debug, Args)]
+pub(crate) struct ShowGpus {
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// A folder of your own in which numbers are given and kept, instead of the runner's.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+/// What is read through NVML.
+#[derive(Debug, Args)]
+pub(crate) struct ReadNvml {
+    /// Addresses of the GPUs.
+    #[arg(value_name = "ADDRESS")]
+    pub(crate) addresses: Vec<PciAddress>,
+    /// The library, where it is not the system's.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) library: Option<PathBuf>,
 }
 
 /// What 'vfioctl-host dev' says.

@@ -33,3 +33,36 @@ pub(crate) const IDLE_CONNECTION: Duration = Duration::from_secs(12);
 /// Longest answer of a host: 500 orders with every list full are some 40 MiB at the very most, and a
 /// few KiB as a rule.
 pub(crate) const MAX_ANSWER_BYTES: usize = 64 << 20;
+/// Until the helper says who it is: systemd starts it on the first connection.
+pub(crate) const HELPER_GREETING: Duration = Duration::from_secs(5);
+/// Until the helper has looked at the machine. A helper that has just started takes home first what an
+/// earlier one left, for which it gives itself 90 s.
+pub(crate) const HELPER_LOOK: Duration = Duration::from_secs(100);
+/// How long a look at the GPUs is waited for; what was seen last stands until it has ended. A helper that
+/// answers does so within a second.
+pub(crate) const GPU_LOOK: Duration = Duration::from_secs(15);
+/// How long sensors of GPUs are waited for: a driver that resets its card answers after that.
+pub(crate) const GPU_SENSORS: Duration = Duration::from_secs(2);
+/// How long one reading of NVML may take: without persistence mode the driver starts each GPU for it, and
+/// a board with 16 takes half a minute.
+pub(crate) const NVML_READ: Duration = Duration::from_secs(60);
+/// How long a heartbeat waits for a reading of NVML; what comes later is told with the next.
+pub(crate) const NVML_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a first look at the GPUs waits for it, so that their UUIDs and memory are there from the start.
+pub(crate) const NVML_FIRST_PATIENCE: Duration = Duration::from_secs(10);
+/// Pause between two readings of NVML: a heartbeat has 5 s.
+pub(crate) const NVML_PAUSE: Duration = Duration::from_secs(4);
+/// A reading is followed by a pause so many times as long, so that GPUs are open a fiftieth of the time.
+pub(crate) const NVML_SHARE: u32 = 50;
+/// Longest pause between two readings.
+pub(crate) const NVML_LONGEST_PAUSE: Duration = Duration::from_secs(120);
+/// Pause after a reading without an answer: a driver may have been installed, loaded or mended.
+pub(crate) const NVML_ABSENT_PAUSE: Duration = Duration::from_secs(60);
+/// How long a reader of NVML that is killed may take to end; one whose driver hangs does not.
+pub(crate) const NVML_KILL: Duration = Duration::from_secs(2);
+/// How long whoever wants a GPU waits for a reading to end; it is killed at once.
+pub(crate) const NVML_LET_GO: Duration = Duration::from_secs(5);
+/// Longest answer of a reader: a GPU has some 400 bytes.
+pub(crate) const NVML_MAX_ANSWER_BYTES: u64 = 1 << 20;
+/// How long what still hangs in a driver may hold the end of the runner.
+pub(crate) const END_TIME: Duration = Duration::from_secs(1);

@@ -12,11 +12,13 @@ use rustix::fs::{FlockOperation, flock};
 use vfioctl_scan::SysRoot;
 
 use crate::agent::{self, Clock};
-use crate::command_line::{CommandLine, Dev, Verb};
+use crate::command_line::{CommandLine, Dev, ShowGpus, Verb};
 use crate::configuration::Configuration;
+use crate::gpu::{self, LiveGpus};
 use crate::https::{HttpsLink, Identification};
 use crate::journal::FolderJournal;
-use crate::node::{Absent, LiveNode, NoGpus, Parts};
+use crate::limits::END_TIME;
+use crate::node::{Absent, LiveNode, Parts};
 use crate::{joining, log};
 
 /// Runs the runner; the whole of the program.
@@ -48,11 +50,34 @@ fn try_run(line: CommandLine) -> Result<(), String> {
         .build()
         .map_err(|error| format!("cannot start threads: {error}"))?;
     let configuration = || Configuration::read(&line.config).map_err(|error| error.to_string());
-    match line.verb {
-        Verb::Run => runtime.block_on(serve(configuration()?)),
-        Verb::Join(arguments) => runtime.block_on(joining::join(&arguments, &configuration()?)),
-        Verb::Dev(arguments) => runtime.block_on(serve(of_dev(arguments))),
-    }
+    let done = runtime.block_on(async {
+        match line.verb {
+            Verb::Run => serve(configuration()?).await,
+            Verb::Join(arguments) => joining::join(&arguments, &configuration()?).await,
+            Verb::Gpus(arguments) => show_gpus(&arguments, &configuration()?).await,
+            Verb::Nvml(arguments) => {
+                gpu::nvml::run(&arguments.addresses, arguments.library.as_deref())
+            }
+            Verb::Dev(arguments) => serve(of_dev(arguments)).await,
+        }
+    });
+    // What hangs in a driver hangs there for itself.
+    runtime.shutdown_timeout(END_TIME);
+    done
+}
+
+async fn show_gpus(arguments: &ShowGpus, configuration: &Configuration) -> Result<(), String> {
+    let (data, lock) = match &arguments.data {
+        Some(data) => (data, lock(data)),
+        // A file that root writes there could not be read by the runner.
+        None => (
+            &configuration.data,
+            Err("the runner gives it one when it looks".into()),
+        ),
+    };
+    let may_number = lock.as_ref().map(|_| ()).map_err(String::clone);
+    let gpus = live_gpus(configuration, data, may_number)?;
+    gpu::show(&gpus, arguments.json).await
 }
 
 fn of_dev(arguments: Dev) -> Configuration {
@@ -108,7 +133,7 @@ fn live_node(configuration: &Configuration, hosts: &[String]) -> Result<LiveNode
     let root = SysRoot::live().map_err(|error| error.to_string())?;
     Ok(LiveNode::new(Parts {
         root,
-        gpus: Arc::new(NoGpus),
+        gpus: Arc::new(live_gpus(configuration, &configuration.data, Ok(()))?),
         containers: Arc::new(Absent::new(
             "containers are switched off ('[runner.containers] enabled')",
         )),
@@ -122,6 +147,22 @@ fn live_node(configuration: &Configuration, hosts: &[String]) -> Result<LiveNode
         default_machine_memory: configuration.machines.default_memory(),
         data: configuration.data.clone(),
     }))
+}
+
+fn live_gpus(
+    configuration: &Configuration,
+    data: &Path,
+    may_number: Result<(), String>,
+) -> Result<LiveGpus, String> {
+    LiveGpus::open(gpu::Parts {
+        root: SysRoot::live().map_err(|error| error.to_string())?,
+        helper: configuration.helper.clone(),
+        data: data.to_owned(),
+        may_number,
+        program: std::env::current_exe()
+            .map_err(|error| format!("cannot find this program itself: {error}"))?,
+        nvml: None,
+    })
 }
 
 /// The hosts of the configuration, or the one that was joined.

@@ -1,5 +1,7 @@
 //! GPUs, with what only the node itself needs to know of them.
 
+use std::any::Any;
+use std::fmt;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
@@ -38,6 +40,30 @@ impl DeviceNodes {
             .into_iter()
             .flatten();
         own.chain(&self.shared).cloned().collect()
+    }
+}
+
+/// That this runner leaves a GPU alone, for as long as this lives.
+#[must_use = "the GPU is let go for as long as this lives"]
+pub struct LetGo(
+    #[expect(dead_code, reason = "it is there to be dropped")] Option<Box<dyn Any + Send + Sync>>,
+);
+
+impl LetGo {
+    /// There was nothing to let go of.
+    pub fn nothing() -> Self {
+        Self(None)
+    }
+
+    /// What is held for as long as this lives.
+    pub fn of(held: impl Any + Send + Sync) -> Self {
+        Self(Some(Box::new(held)))
+    }
+}
+
+impl fmt::Debug for LetGo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LetGo")
     }
 }
 

@@ -16,7 +16,7 @@ use crate::link::Bytes;
 use crate::world::Backend;
 
 pub use absent::Absent;
-pub use gpu::{DeviceNodes, GpuDetail, NoGpus};
+pub use gpu::{DeviceNodes, GpuDetail, LetGo, NoGpus};
 pub use live::{LiveNode, Parts};
 
 /// The GPUs of a node.
@@ -31,6 +31,16 @@ pub trait Gpus: Send + Sync + fmt::Debug {
     /// What is not well with them, as sentences.
     async fn problems(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Lets go of a GPU, so that its driver can: to be called before the helper is asked to take it. What
+    /// this gives has to live until it is taken.
+    ///
+    /// # Errors
+    /// Where something of this runner's keeps the GPU open and does not end, as a sentence.
+    async fn let_go(&self, number: GpuNumber) -> Result<LetGo, String> {
+        let _ = number;
+        Ok(LetGo::nothing())
     }
 
     /// One GPU, as it is now.
