@@ -57,7 +57,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 impl LossyLink {
     fn is_cut_off(&self) -> bool {
-        self.truth.lock().node(&self.node).is_cut_off
+        self.truth.lock().node(&self.node).cut_off.is_some()
     }
 
     async fn travel(&self) {

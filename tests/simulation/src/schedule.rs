@@ -257,8 +257,10 @@ impl Simulation {
             1 | 2 => self.start_runner_if_none(node),
             3 => self.kill_host(host),
             4 | 5 => self.start_host_if_none(host).await,
-            6 => self.on(node, |node| node.is_cut_off = true),
-            7 | 8 => self.on(node, |node| node.is_cut_off = false),
+            6 => self.on(node, |node| {
+                node.cut_off.get_or_insert_with(Instant::now);
+            }),
+            7 | 8 => self.on(node, |node| node.cut_off = None),
             9 => self.on(node, |node| node.is_full = true),
             10 | 11 => self.on(node, |node| node.is_full = false),
             12 => {
@@ -333,7 +335,7 @@ impl Simulation {
         self.faults.set(Faults::none());
         for index in 0..self.nodes.len() {
             self.on(index, |node| {
-                node.is_cut_off = false;
+                node.cut_off = None;
                 node.is_full = false;
                 node.taken_by_hand.clear();
             });

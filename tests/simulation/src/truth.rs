@@ -2,10 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
-use vfioctl_api::{GpuNumber, NodeName, TaskId};
+use vfioctl_api::{GpuNumber, Kind, NodeName, TaskId};
+use vfioctl_host::limits::LEASE;
 use vfioctl_scheduler::Use;
+
+/// How long a begin takes at most from when the lease is looked at.
+const MAX_BEGIN: Duration = Duration::from_millis(1100);
 
 /// A run of a task.
 pub type RunKey = (TaskId, u32);
@@ -38,8 +43,8 @@ pub struct Node {
     pub remains: BTreeSet<TaskId>,
     /// Whether its disk is full.
     pub is_full: bool,
-    /// Whether it is cut off from every host.
-    pub is_cut_off: bool,
+    /// Since when it is cut off from every host; none: it is not.
+    pub cut_off: Option<Instant>,
 }
 
 /// A run on a node.
@@ -78,14 +83,38 @@ impl Nodes {
         self.nodes.entry(name.clone()).or_default()
     }
 
-    /// A run begins: once in its life.
-    pub(crate) fn begin(&mut self, node: &NodeName, key: &RunKey, run: Run) {
+    /// A run begins: once in its life. A command has only one that does, and a server never two at once.
+    pub(crate) fn begin(&mut self, node: &NodeName, key: &RunKey, kind: Kind, run: Run) {
+        let has_begun = |(task, number): &RunKey| *task == key.0 && *number != key.1;
+        if kind == Kind::Command && self.begun.keys().any(has_begun) {
+            self.violations
+                .push(format!("task {} is a command and began again", key.0));
+        }
+        for (other, known) in &self.nodes {
+            let now = Instant::now();
+            let goes_on = |(key, run): (&RunKey, &Run)| {
+                has_begun(key) && !run.has_ended && run.ends.is_none_or(|ends| ends > now)
+            };
+            if known.runs.iter().any(goes_on) {
+                self.violations.push(format!(
+                    "task {} begins on {node} while it runs on {other}",
+                    key.0
+                ));
+            }
+        }
         let count = self.begun.entry(key.clone()).or_default();
         *count += 1;
         if *count > 1 {
             self.violations.push(format!(
                 "run {} of task {} began {count} times",
                 key.1, key.0
+            ));
+        }
+        let cut_off = self.node(node).cut_off;
+        if cut_off.is_some_and(|since| since.elapsed() > LEASE + MAX_BEGIN) {
+            self.violations.push(format!(
+                "task {} begins on {node}, which has long been cut off",
+                key.0
             ));
         }
         let node = self.node(node);

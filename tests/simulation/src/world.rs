@@ -167,7 +167,9 @@ impl Backend for SimulatedNode {
             status,
             has_ended: false,
         };
-        self.truth.lock().begin(&self.node, &key, run);
+        self.truth
+            .lock()
+            .begin(&self.node, &key, order.submission.kind, run);
         match self.fails() {
             // It has begun, and nobody was told.
             true => Err(StartError::Unknown(

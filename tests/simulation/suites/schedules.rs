@@ -12,6 +12,7 @@ const KEPT: &[(u64, &str)] = &[
     (351, "workers_outlive_their_runner"),
     (497, "forgotten_while_it_was_ordered_to_be_removed"),
     (667, "removed_before_it_had_a_node"),
+    (101_526, "a_later_run_that_did_not_start_forgets_the_disk"),
 ];
 
 /// Schedules of one trial: trials run side by side.

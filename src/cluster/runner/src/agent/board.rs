@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
-use vfioctl_api::{Order, Phase, Run, TaskId, TaskStatus, Wanted};
+use vfioctl_api::{Kind, Order, Phase, Run, TaskId, TaskStatus, Wanted};
 
 use super::lease::Lease;
 use super::worker::{self, Verdict};
@@ -350,12 +350,15 @@ impl Board {
     /// A host knows these now.
     pub(super) async fn were_told(&self, told: &[TaskStatus]) {
         for status in told.iter().filter(|status| status.phase.is_over()) {
-            if matches!(status.phase, Phase::Removed | Phase::NotStarted { .. }) {
+            let is_as_told = |entry: &&Entry| entry.status == *status && entry.is_over();
+            let has_remains = {
+                let tasks = self.lock();
+                let entry = tasks.get(&status.task).filter(is_as_told);
+                entry.map(Entry::has_remains)
+            };
+            if has_remains == Some(false) {
                 self.forget(status).await;
-                continue;
-            }
-            let is_as_told = |entry: &Entry| entry.status == *status && entry.is_over();
-            if self.lock().get(&status.task).is_some_and(is_as_told) {
+            } else if has_remains == Some(true) {
                 let stage = Stage::Over {
                     phase: status.phase.clone(),
                     at: status.at,
@@ -383,13 +386,15 @@ impl Board {
         }
     }
 
-    /// Ends that a host knows are kept for their logs, but not without end.
+    /// Ends of commands that a host knows are kept for their logs, but not without end. Servers stay:
+    /// what they wrote is theirs until somebody removes them.
     async fn forget_surplus(&self) {
         let surplus: Vec<TaskStatus> = {
             let tasks = self.lock();
             let told: Vec<&Entry> = tasks
                 .values()
                 .filter(|entry| matches!(entry.saved.stage, Stage::Over { told: true, .. }))
+                .filter(|entry| entry.saved.order.submission.kind == Kind::Command)
                 .collect();
             let surplus = told.len().saturating_sub(MAX_KEPT);
             let surplus = told.into_iter().take(surplus);
@@ -443,6 +448,19 @@ impl Entry {
 
     fn is_over(&self) -> bool {
         matches!(self.saved.stage, Stage::Over { .. })
+    }
+
+    /// Whether anything is left on the node of a task that is over.
+    fn has_remains(&self) -> bool {
+        match self.status.phase {
+            Phase::Removed => false,
+            // An earlier run of a server left its disk.
+            Phase::NotStarted { .. } => {
+                let order = &self.saved.order;
+                order.run > 1 && order.submission.kind == Kind::Vps
+            }
+            _ => true,
+        }
     }
 
     /// Whether there is nothing to do for it: it is over, and may stay.
