@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::net::{IpAddr, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -18,7 +18,8 @@ use crate::gpu::{self, LiveGpus};
 use crate::https::{HttpsLink, Identification};
 use crate::journal::FolderJournal;
 use crate::limits::END_TIME;
-use crate::node::{Absent, LiveNode, Parts};
+use crate::machine::{self, Machines};
+use crate::node::{Absent, Gpus, LiveNode, Parts, Side};
 use crate::{joining, log};
 
 /// Runs the runner; the whole of the program.
@@ -43,6 +44,10 @@ pub fn run() -> ExitCode {
 }
 
 fn try_run(line: CommandLine) -> Result<(), String> {
+    if let Verb::Relay(relay) = &line.verb {
+        // It lives as long as its machine, and needs none of what follows.
+        return relay.run();
+    }
     // Two programs of one address space would otherwise disagree about who encrypts.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -58,6 +63,7 @@ fn try_run(line: CommandLine) -> Result<(), String> {
             Verb::Nvml(arguments) => {
                 gpu::nvml::run(&arguments.addresses, arguments.library.as_deref())
             }
+            Verb::Relay(relay) => relay.run(),
             Verb::Dev(arguments) => serve(of_dev(arguments)).await,
         }
     });
@@ -131,22 +137,52 @@ async fn serve(configuration: Configuration) -> Result<(), String> {
 
 fn live_node(configuration: &Configuration, hosts: &[String]) -> Result<LiveNode, String> {
     let root = SysRoot::live().map_err(|error| error.to_string())?;
+    let address = configuration
+        .address
+        .clone()
+        .unwrap_or_else(|| own_address(hosts));
+    let gpus: Arc<dyn Gpus> = Arc::new(live_gpus(configuration, &configuration.data, Ok(()))?);
     Ok(LiveNode::new(Parts {
         root,
-        gpus: Arc::new(live_gpus(configuration, &configuration.data, Ok(()))?),
         containers: Arc::new(Absent::new(
             "containers are switched off ('[runner.containers] enabled')",
         )),
-        machines: Arc::new(Absent::new(
-            "machines are switched off ('[runner.machines] enabled')",
-        )),
-        address: configuration
-            .address
-            .clone()
-            .unwrap_or_else(|| own_address(hosts)),
+        machines: machines(configuration, &gpus, &address),
+        gpus,
+        address,
         default_machine_memory: configuration.machines.default_memory(),
         data: configuration.data.clone(),
     }))
+}
+
+fn machines(configuration: &Configuration, gpus: &Arc<dyn Gpus>, address: &str) -> Arc<dyn Side> {
+    if !configuration.machines.enabled {
+        let because = "machines are switched off ('[runner.machines] enabled')";
+        return Arc::new(Absent::new(because));
+    }
+    let open = || {
+        let of_other = configuration.machine_helper.as_ref();
+        Machines::open(machine::Parts {
+            configuration: configuration.machines.clone(),
+            helper: of_other.unwrap_or(&configuration.helper).clone(),
+            is_own_user: of_other.is_none(),
+            gpus: Arc::clone(gpus),
+            root: Arc::new(SysRoot::live().map_err(|error| error.to_string())?),
+            data: configuration.data.clone(),
+            address: address.to_owned(),
+            program: this_program()?,
+            passt: machine::PASST.into(),
+            qemu: machine::QEMU.into(),
+        })
+    };
+    match open() {
+        Ok(machines) => Arc::new(machines),
+        Err(because) => Arc::new(Absent::new(because)),
+    }
+}
+
+fn this_program() -> Result<PathBuf, String> {
+    std::env::current_exe().map_err(|error| format!("cannot find this program itself: {error}"))
 }
 
 fn live_gpus(
@@ -159,8 +195,7 @@ fn live_gpus(
         helper: configuration.helper.clone(),
         data: data.to_owned(),
         may_number,
-        program: std::env::current_exe()
-            .map_err(|error| format!("cannot find this program itself: {error}"))?,
+        program: this_program()?,
         nvml: None,
     })
 }

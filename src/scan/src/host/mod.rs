@@ -24,6 +24,7 @@ pub(crate) use acpi::read_iommu_tables;
 pub(crate) use command_line::read_command_line;
 pub(crate) use kallsyms::read_acs_override;
 pub use guest_firmware::read_guest_firmware;
+pub use kvm::read_kvm_node;
 pub use lockdown::read_lockdown;
 
 use vfioctl_core::Answer;
@@ -40,7 +41,7 @@ pub fn read_host(root: &SysRoot) -> Host {
         modules: modules::read_modules(root, kernel_release.as_ref().known().map(String::as_str)),
         kernel_release,
         cpu: cpuinfo::read_cpu(root),
-        kvm_node: kvm::read_kvm_node(root),
+        kvm_node: read_kvm_node(root),
         iommufd_node: nodes::read_node(root, "iommu"),
         iommus: iommu_class::read_iommus(root),
         iommu_tables: acpi::read_iommu_tables(root),
