@@ -5,6 +5,7 @@
 //! ([`lab`]), a virtual machine with a real kernel, an IOMMU and devices that can be bound, reset
 //! and passed through without harm to the machine that runs the tests. [`guest`] is the machine
 //! that is started in it. [`differential`] holds the predictor of IOMMU groups against the kernel.
+//! [`service`] starts what the control plane needs beside it: etcd, Docker and Podman.
 //! [`raw`] is a caller that keeps no rules. [`schema`] holds answers against `docs/schema/`;
 //! [`suite`] runs it all and reports what could not run, and why.
 #![expect(
@@ -22,6 +23,7 @@ pub mod guest;
 pub mod lab;
 pub mod raw;
 pub mod schema;
+pub mod service;
 pub mod strace;
 pub mod suite;
 pub mod world;
