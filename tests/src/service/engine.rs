@@ -49,6 +49,15 @@ pub enum Kind {
     Podman,
 }
 
+/// What an engine finds besides its own.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Extras<'a> {
+    /// A folder with programs, before all others.
+    pub programs: Option<&'a Path>,
+    /// Files below `/etc`: path and content.
+    pub etc: &'a [(&'a str, &'a str)],
+}
+
 /// A running container engine that has the image `localhost/lab:1`: busybox, 2 MB. Containers have
 /// no network but `none` and the machine's own, `host`. With this ends all that it started.
 #[derive(Debug)]
@@ -60,6 +69,7 @@ pub struct Engine {
     image: Image,
     kind: Kind,
     group: u32,
+    programs: Option<PathBuf>,
 }
 
 impl Engine {
@@ -69,6 +79,15 @@ impl Engine {
     ///
     /// When it does not start, with the end of what it said.
     pub fn start(kind: Kind, group: u32) -> Result<Engine> {
+        Engine::start_with(kind, group, Extras::default())
+    }
+
+    /// The same, with more to be found.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start, with the end of what it said.
+    pub fn start_with(kind: Kind, group: u32, extras: Extras<'_>) -> Result<Engine> {
         let image = Lab::image()?;
         let folder = Folder::new()?;
         // The way to the socket is open for its group; what the engine keeps here it closes itself.
@@ -81,8 +100,15 @@ impl Engine {
         if kind == Kind::Podman {
             write_configuration(&image, folder.path())?;
         }
+        for (path, text) in extras.etc {
+            let path = folder.path().join("over/etc").join(path);
+            let parent = path.parent().unwrap_or(folder.path());
+            fs::create_dir_all(parent).wrap_path("create", parent)?;
+            fs::write(&path, text).wrap_path("write", &path)?;
+        }
         let cell = Cell::start(&image, folder.path()).map_err(explain)?;
-        let process = start_process(kind, &cell, folder.path())?;
+        let programs = extras.programs.map(Path::to_owned);
+        let process = start_process(kind, &cell, folder.path(), programs.as_deref())?;
         let mut engine = Engine {
             process,
             cell,
@@ -90,6 +116,7 @@ impl Engine {
             image,
             kind,
             group,
+            programs,
         };
         engine.wait_until_up()?;
         engine.load("image.tar")?;
@@ -100,6 +127,18 @@ impl Engine {
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         socket(self.folder.path())
+    }
+
+    /// Names the folder of what lies over `/etc` where it runs.
+    #[must_use]
+    pub fn etc(&self) -> PathBuf {
+        self.folder.path().join("over/etc")
+    }
+
+    /// Names an archive that was made with the lab: `image.tar`, `python.tar`, `rootfs.tar`.
+    #[must_use]
+    pub fn archive(&self, name: &str) -> PathBuf {
+        self.image.file("containers").join(name)
     }
 
     /// Loads one of the images that were made with the lab, `image.tar` or `python.tar`.
@@ -157,7 +196,8 @@ impl Engine {
     /// When it does not start, with the end of what it said.
     pub fn restart(&mut self) -> Result<()> {
         self.kill()?;
-        self.process = start_process(self.kind, &self.cell, self.folder.path())?;
+        let programs = self.programs.as_deref();
+        self.process = start_process(self.kind, &self.cell, self.folder.path(), programs)?;
         self.wait_until_up()
     }
 
@@ -182,12 +222,17 @@ fn socket(folder: &Path) -> PathBuf {
     folder.join("socket")
 }
 
-fn start_process(kind: Kind, cell: &Cell, folder: &Path) -> Result<Process> {
+fn start_process(
+    kind: Kind,
+    cell: &Cell,
+    folder: &Path,
+    programs: Option<&Path>,
+) -> Result<Process> {
     let socket = socket(folder);
     // Left by one that was killed; Podman does not take it over.
     let _ = fs::remove_file(&socket);
     let address = format!("unix://{}", socket.display());
-    let command = match kind {
+    let mut command = match kind {
         Kind::Docker => {
             let mut command = cell.command("dockerd");
             command
@@ -215,6 +260,10 @@ fn start_process(kind: Kind, cell: &Cell, folder: &Path) -> Result<Process> {
             command
         }
     };
+    if let Some(programs) = programs {
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{path}", programs.display()));
+    }
     Process::start_command(&command, &folder.join("stderr"))
 }
 

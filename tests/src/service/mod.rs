@@ -11,7 +11,7 @@ mod etcd;
 use crate::lab::Lab;
 use crate::world::is_root;
 
-pub use self::engine::{Engine, Kind};
+pub use self::engine::{Engine, Extras, Kind};
 pub use self::etcd::Etcd;
 
 /// Says why services cannot run here, where that is so; a suite then skips what needs them.

@@ -152,6 +152,7 @@ fn containers(
         data: configuration.data.clone(),
         address: address.to_owned(),
         programs: container::Parts::programs_of_environment(),
+        cdi_folders: container::Parts::usual_cdi_folders(),
         known,
         max_log_bytes: MAX_LOG_BYTES,
     })))

@@ -18,9 +18,6 @@ use vfioctl_scan::SysRoot;
 
 use crate::limits::ENGINE_TIME;
 
-/// Where CDI specifications lie, where the engine does not say (the standard, "CDI JSON Specification").
-const CDI_FOLDERS: [&str; 2] = ["/etc/cdi", "/var/run/cdi"];
-
 /// Which engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum EngineKind {
@@ -127,13 +124,16 @@ impl From<BollardError> for EngineError {
 pub(super) struct Connector {
     /// The socket that is named; where none is, those are tried that engines use.
     configured: Option<PathBuf>,
+    /// Where an engine looks for CDI specifications that does not say so.
+    cdi_folders: Vec<PathBuf>,
     client: Mutex<Option<(PathBuf, Docker)>>,
 }
 
 impl Connector {
-    pub(super) fn new(configured: Option<PathBuf>) -> Self {
+    pub(super) fn new(configured: Option<PathBuf>, cdi_folders: Vec<PathBuf>) -> Self {
         Self {
             configured,
+            cdi_folders,
             client: Mutex::default(),
         }
     }
@@ -184,7 +184,7 @@ impl Connector {
             let client = self.client().await?;
             let version = limited(ENGINE_TIME, client.version()).await?;
             let info = limited(ENGINE_TIME, client.info()).await?;
-            Ok(Facts::of(&version, &info))
+            Ok(Facts::of(&version, &info, &self.cdi_folders))
         };
         let facts = asked.await;
         if facts.is_err() {
@@ -318,7 +318,7 @@ fn find_socket(
 }
 
 impl Facts {
-    fn of(version: &SystemVersion, info: &SystemInfo) -> Self {
+    fn of(version: &SystemVersion, info: &SystemInfo, cdi_folders: &[PathBuf]) -> Self {
         let components = version.components.as_deref().unwrap_or_default();
         let is_podman = components
             .iter()
@@ -349,7 +349,7 @@ impl Facts {
                     .flatten()
                     .map(PathBuf::from)
                     .collect(),
-                EngineKind::Podman => CDI_FOLDERS.iter().map(PathBuf::from).collect(),
+                EngineKind::Podman => cdi_folders.to_vec(),
             },
             // Docker says 'N/A' for one that is not installed. Podman says nothing, and refuses.
             has_init: is_podman || init.is_some_and(|id| !id.is_empty() && id != "N/A"),

@@ -69,6 +69,8 @@ pub struct Parts {
     pub address: String,
     /// Folders in which programs are looked for, as in `PATH`.
     pub programs: Vec<PathBuf>,
+    /// Where Podman looks for CDI specifications, which it does not tell.
+    pub cdi_folders: Vec<PathBuf>,
     /// Tasks that the journal knows.
     pub known: BTreeSet<TaskId>,
     /// Bytes that are kept of one log.
@@ -76,6 +78,11 @@ pub struct Parts {
 }
 
 impl Parts {
+    /// Where CDI specifications lie (the standard, "CDI JSON Specification").
+    pub fn usual_cdi_folders() -> Vec<PathBuf> {
+        ["/etc/cdi", "/var/run/cdi"].map(PathBuf::from).into()
+    }
+
     /// Folders in which this process's programs are looked for.
     pub fn programs_of_environment() -> Vec<PathBuf> {
         let path = std::env::var_os("PATH").unwrap_or_default();
@@ -118,7 +125,10 @@ impl Containers {
     /// Containers of these parts.
     pub fn new(parts: Parts) -> Self {
         Self {
-            connector: Arc::new(Connector::new(parts.configuration.socket.clone())),
+            connector: Arc::new(Connector::new(
+                parts.configuration.socket.clone(),
+                parts.cdi_folders.clone(),
+            )),
             helper: Helper::new(&parts.helper),
             archives: Archives::new(parts.configuration.archives.clone(), &parts.data),
             place: Place {
