@@ -73,8 +73,10 @@ pub(crate) const MAX_ARCHIVE_HEADERS: usize = 4096;
 pub(crate) const MAX_CDI_BYTES: u64 = 4 << 20;
 /// CDI specifications of a folder.
 pub(crate) const MAX_CDI_FILES: usize = 64;
+/// Longest answer of the engine about one container; all that it is told of one is below 1 MiB.
+pub(crate) const MAX_ENGINE_ANSWER: usize = 8 << 20;
 /// Containers that the engine is asked to list: more than run on any node.
-pub(crate) const MAX_LISTED: i32 = 10_000;
+pub(crate) const MAX_LISTED: u32 = 10_000;
 
 // SSH into containers.
 

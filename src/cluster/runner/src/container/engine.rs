@@ -13,9 +13,10 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::errors::Error as BollardError;
-use bollard::models::{SystemInfo, SystemVersion};
+use bollard::models::{ContainerInspectResponse, SystemInfo, SystemVersion};
 use vfioctl_scan::SysRoot;
 
+use super::request::{self, Listed};
 use crate::limits::ENGINE_TIME;
 
 /// Which engine.
@@ -173,6 +174,34 @@ impl Connector {
         let client = limited(ENGINE_TIME, client.negotiate_version()).await?;
         *self.lock() = Some((socket, client.clone()));
         Ok(client)
+    }
+
+    /// What there is of a container; none where there is none.
+    ///
+    /// # Errors
+    /// Where it cannot be reached.
+    pub(super) async fn inspect(
+        &self,
+        name: &str,
+    ) -> Result<Option<ContainerInspectResponse>, EngineError> {
+        let (socket, api) = self.place().await?;
+        request::inspect_container(&socket, api, name).await
+    }
+
+    /// The containers that have a label, whatever they do.
+    ///
+    /// # Errors
+    /// Where it cannot be reached.
+    pub(super) async fn list(&self, label: &str, value: &str) -> Result<Vec<Listed>, EngineError> {
+        let (socket, api) = self.place().await?;
+        request::list_containers(&socket, api, label, value).await
+    }
+
+    /// The socket, and the version of the API that is spoken there.
+    async fn place(&self) -> Result<(PathBuf, (usize, usize)), EngineError> {
+        let version = self.client().await?.client_version();
+        let socket = self.socket().map_err(EngineError::Unreachable)?;
+        Ok((socket, (version.major_version, version.minor_version)))
     }
 
     /// What the engine is now.

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::{
     KillContainerOptionsBuilder, RemoveImageOptions, StopContainerOptionsBuilder,
 };
@@ -16,7 +15,7 @@ use super::engine::{EngineError, limited, limited_if_there};
 use super::folder::Note;
 use super::start::kept_image;
 use super::state::{Doing, doing, was_started};
-use crate::limits::{ENGINE_TIME, ENGINE_WORK_TIME, LOG_BEAT, STOP_GRACE};
+use crate::limits::{ENGINE_WORK_TIME, LOG_BEAT, STOP_GRACE};
 use crate::world::{Found, Running, Unknown};
 
 /// Labels of this project's containers.
@@ -47,14 +46,6 @@ impl Containers {
             .collect()
     }
 
-    pub(super) async fn inspect(
-        &self,
-        name: &str,
-    ) -> Result<Option<ContainerInspectResponse>, EngineError> {
-        let engine = self.connector.client().await?;
-        limited_if_there(ENGINE_TIME, engine.inspect_container(name, None)).await
-    }
-
     pub(super) fn read_note(&self, order: &Order) -> Result<Option<Note>, Unknown> {
         let note = self.folder(&order.task).note();
         note.map_err(|error| Unknown(format!("the note about task '{}': {error}", order.task)))
@@ -72,7 +63,7 @@ impl Containers {
             return Ok(Found::Ended(exit));
         }
         let name = container_name(order);
-        let Some(found) = self.inspect(&name).await.map_err(unknown)? else {
+        let Some(found) = self.connector.inspect(&name).await.map_err(unknown)? else {
             return Ok(Found::Absent);
         };
         let state = found.state.clone().unwrap_or_default();
@@ -103,7 +94,7 @@ impl Containers {
     ) -> Result<Found, Unknown> {
         let name = container_name(order);
         loop {
-            let Some(found) = self.inspect(&name).await.map_err(unknown)? else {
+            let Some(found) = self.connector.inspect(&name).await.map_err(unknown)? else {
                 self.forget(order);
                 return Ok(Found::Absent);
             };
@@ -166,7 +157,7 @@ impl Containers {
     async fn try_end(&self, name: &str, at_once: bool) -> Result<(), EngineError> {
         let engine = self.connector.client().await?;
         let is_running = async || {
-            let found = limited_if_there(ENGINE_TIME, engine.inspect_container(name, None)).await?;
+            let found = self.connector.inspect(name).await?;
             let state = found.and_then(|found| found.state);
             Ok::<bool, EngineError>(state.is_some_and(|state| doing(&state) == Doing::Running))
         };
@@ -247,7 +238,7 @@ impl Containers {
 
     /// Removes the container of a run, unless a server wrote into it, and ends its claim.
     pub(super) async fn undo(&self, order: &Order, name: &str) -> Result<(), Unknown> {
-        if let Some(found) = self.inspect(name).await.map_err(unknown)? {
+        if let Some(found) = self.connector.inspect(name).await.map_err(unknown)? {
             let is_of_server = order.submission.kind == Kind::Vps;
             let was_used = found.state.as_ref().is_some_and(was_started);
             match is_of_server && was_used {

@@ -12,7 +12,6 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::query_parameters::LogsOptionsBuilder;
 use futures_util::StreamExt as _;
@@ -22,6 +21,7 @@ use vfioctl_api::{LogOrder, LogStream};
 
 use super::engine::Connector;
 use super::folder::{TaskFolder, read_json, write_json};
+use super::state::{Doing, doing};
 use crate::limits::{ASK_AGAIN, LOG_BEAT, LOG_CHUNK, LOG_NOTE_BYTES, WRITE_AGAIN};
 use crate::link::Bytes;
 
@@ -173,7 +173,7 @@ impl Copy {
             .since(since)
             .build();
         // Looked at before the log is read: what has ended writes nothing more.
-        let was_over = is_over(&engine, &self.container)
+        let was_over = is_over(&self.connector, &self.container)
             .await
             .ok_or(Stopped::Engine)?;
         let mut entries = Box::pin(engine.logs(&self.container, Some(options)));
@@ -208,20 +208,13 @@ impl Copy {
 }
 
 /// Whether a container writes nothing more; none: that cannot be told.
-async fn is_over(engine: &Docker, container: &str) -> Option<bool> {
-    use super::engine::limited_if_there;
-    let found = limited_if_there(
-        crate::limits::ENGINE_TIME,
-        engine.inspect_container(container, None),
+async fn is_over(connector: &Connector, container: &str) -> Option<bool> {
+    let found = connector.inspect(container).await.ok()?;
+    Some(
+        !found
+            .and_then(|found| found.state)
+            .is_some_and(|state| doing(&state) != Doing::Ended),
     )
-    .await
-    .ok()?;
-    let state = found.and_then(|found| found.state);
-    Some(!state.is_some_and(|state| state.running == Some(true) || is_created(&state)))
-}
-
-fn is_created(state: &bollard::models::ContainerState) -> bool {
-    state.status == Some(bollard::models::ContainerStateStatusEnum::CREATED)
 }
 
 /// Both logs of a task, as they are written.

@@ -13,7 +13,7 @@ use super::gpu::{NvidiaSupport, plan_gpus};
 use super::life::{RUNNER_LABEL, TASK_LABEL, container_name};
 use super::recipe::{GpuParts, Recipe};
 use super::state::{Doing, doing};
-use super::{Containers, image, libpod, mount, ssh, verify};
+use super::{Containers, image, mount, request, ssh, verify};
 use crate::limits::{ENGINE_TIME, ENGINE_WORK_TIME};
 use crate::node::GpuDetail;
 use crate::world::{Begin, StartError};
@@ -79,7 +79,7 @@ impl Containers {
         let facts = self.connector.facts().await.map_err(not_now)?;
         let engine = self.connector.client().await.map_err(not_now)?;
         recipe.has_init = facts.has_init;
-        let made_before = self.inspect(name).await.map_err(not_now)?;
+        let made_before = self.connector.inspect(name).await.map_err(not_now)?;
         if made_before.is_none() {
             recipe.image = self.ensure_image(&engine, order, container, begin).await?;
         }
@@ -321,8 +321,12 @@ impl Containers {
             EngineError::Refused { status: 400, .. } => StartError::never(error.to_string()),
             _ => not_now(error),
         })?;
-        let made = limited(ENGINE_TIME, engine.inspect_container(&recipe.name, None)).await;
-        made.map_err(not_now)
+        let made = self
+            .connector
+            .inspect(&recipe.name)
+            .await
+            .map_err(not_now)?;
+        made.ok_or_else(|| not_now("the engine made a container that is not there"))
     }
 
     async fn try_make(
@@ -333,7 +337,7 @@ impl Containers {
     ) -> Result<(), EngineError> {
         if facts.kind == EngineKind::Podman && !recipe.gpus.cdi.is_empty() {
             let socket = self.connector.socket().map_err(EngineError::Unreachable)?;
-            return libpod::create_container(&socket, &recipe.to_libpod()).await;
+            return request::create_with_podman(&socket, &recipe.to_libpod()).await;
         }
         let options = CreateContainerOptionsBuilder::default()
             .name(&recipe.name)

@@ -3,15 +3,15 @@
 //! Tasks that the journal knows are found by their workers. What is left beside them are containers of
 //! tasks that were forgotten, and claims of containers that are no longer there.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
-use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
-use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
+use bollard::query_parameters::RemoveContainerOptionsBuilder;
 
 use super::Containers;
-use super::engine::{EngineError, limited, limited_if_there};
+use super::engine::{EngineError, limited};
 use super::life::{RUNNER_LABEL, TASK_LABEL};
-use crate::limits::{ENGINE_TIME, ENGINE_WORK_TIME, MAX_LISTED};
+use super::request::Listed;
+use crate::limits::ENGINE_WORK_TIME;
 
 impl Containers {
     /// Removes what nobody asks for, once a start of the runner; tells what is not well, as sentences.
@@ -34,17 +34,13 @@ impl Containers {
         let listed = self.list_own().await.map_err(|error| error.to_string())?;
         let mut names = BTreeSet::new();
         for container in listed {
-            let Some(name) = container_name(&container) else {
-                continue;
-            };
+            let name = container.name;
             let task = container
                 .labels
-                .as_ref()
-                .and_then(|labels| labels.get(TASK_LABEL)?.parse().ok());
-            let is_known = task
-                .as_ref()
-                .is_some_and(|task| self.parts.known.contains(task));
-            let is_running = container.state == Some(ContainerSummaryStateEnum::RUNNING);
+                .get(TASK_LABEL)
+                .and_then(|task| task.parse().ok());
+            let is_known = task.is_some_and(|task| self.parts.known.contains(&task));
+            let is_running = container.state == "running";
             if is_known || self.own().contains(&name) {
                 names.insert(name);
             } else if is_running {
@@ -86,28 +82,14 @@ impl Containers {
     }
 
     async fn is_there(&self, name: &str) -> Result<bool, String> {
-        let found = async {
-            let engine = self.connector.client().await?;
-            limited_if_there(ENGINE_TIME, engine.inspect_container(name, None)).await
-        };
+        let found = self.connector.inspect(name).await;
         found
-            .await
             .map(|found| found.is_some())
             .map_err(|error| error.to_string())
     }
 
-    async fn list_own(&self) -> Result<Vec<ContainerSummary>, EngineError> {
-        let engine = self.connector.client().await?;
-        let filters = HashMap::from([(
-            "label",
-            vec![format!("{RUNNER_LABEL}={}", self.runner_mark())],
-        )]);
-        let options = ListContainersOptionsBuilder::default()
-            .all(true)
-            .limit(MAX_LISTED)
-            .filters(&filters)
-            .build();
-        limited(ENGINE_TIME, engine.list_containers(Some(options))).await
+    async fn list_own(&self) -> Result<Vec<Listed>, EngineError> {
+        self.connector.list(RUNNER_LABEL, &self.runner_mark()).await
     }
 
     /// Removes a container, whatever it does; one that is not there is removed.
@@ -137,11 +119,9 @@ impl Containers {
     }
 
     async fn wait_until_gone(&self, name: &str) -> Result<(), EngineError> {
-        let engine = self.connector.client().await?;
         let gone = async {
             loop {
-                let found =
-                    limited_if_there(ENGINE_TIME, engine.inspect_container(name, None)).await?;
+                let found = self.connector.inspect(name).await?;
                 if found.is_none() {
                     return Ok(());
                 }
@@ -153,10 +133,4 @@ impl Containers {
             Err(_) => Err(EngineError::Unreachable(format!("'{name}' does not go"))),
         }
     }
-}
-
-/// The name of a listed container; Docker puts a slash before it.
-fn container_name(container: &ContainerSummary) -> Option<String> {
-    let name = container.names.as_ref()?.first()?;
-    Some(name.trim_start_matches('/').to_owned())
 }
