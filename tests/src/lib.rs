@@ -5,7 +5,10 @@
 //! ([`lab`]), a virtual machine with a real kernel, an IOMMU and devices that can be bound, reset
 //! and passed through without harm to the machine that runs the tests. [`guest`] is the machine
 //! that is started in it. [`differential`] holds the predictor of IOMMU groups against the kernel.
-//! [`debian`] boots machines of the base image that is made of packages. [`raw`] is a caller that keeps no rules. [`schema`] holds answers against `docs/schema/`;
+//! [`debian`] boots machines of the base image that is made of packages. [`service`] starts what the
+//! control plane needs beside it: etcd, Docker and Podman. [`node`] is a node of a cluster: a runner in a
+//! process of its own, and a host that gives it work. [`raw`] is a caller that keeps no rules. [`schema`]
+//! holds answers against `docs/schema/`;
 //! [`suite`] runs it all and reports what could not run, and why.
 #![expect(
     clippy::unwrap_used,
@@ -21,8 +24,10 @@ pub mod differential;
 pub mod fake;
 pub mod guest;
 pub mod lab;
+pub mod node;
 pub mod raw;
 pub mod schema;
+pub mod service;
 pub mod strace;
 pub mod suite;
 pub mod world;

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use super::error::{Error, Result, Wrap};
 use super::image::{Image, Kernel};
+use super::network;
 
 /// `iommu=pt` is what people with graphics cards use: translation for passthrough alone. Without
 /// `panic=-1` a machine that cannot find its root would stand until its time is over.
@@ -20,15 +21,33 @@ pub enum Profile {
     Plain,
     /// Graphics cards of NVIDIA, AMD and Intel, to look at; see `tests/lab/vendor.spoof`.
     Vendor,
+    /// The devices as QEMU makes them, with Docker and Podman running and an image in each.
+    Engines,
 }
 
 impl Profile {
+    pub(crate) const ALL: [Profile; 3] = [Profile::Plain, Profile::Vendor, Profile::Engines];
+
     /// The profile's name, as a person would type it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Profile::Plain => "plain",
             Profile::Vendor => "vendor",
+            Profile::Engines => "engines",
+        }
+    }
+
+    /// What the kernel is told: the initramfs reads `lab.vendor`, systemd `systemd.wants`.
+    ///
+    /// The engines take the time so often that they need the processor's counter for it, which
+    /// the kernel does not trust by itself under emulation; and loading AppArmor's profile for
+    /// containers takes Docker 10 s here.
+    fn kernel_arg(self) -> Option<&'static str> {
+        match self {
+            Profile::Plain => None,
+            Profile::Vendor => Some("lab.vendor"),
+            Profile::Engines => Some("systemd.wants=lab-engines.service tsc=reliable apparmor=0"),
         }
     }
 }
@@ -67,9 +86,7 @@ pub(crate) fn command_line(
 ) -> Result<Vec<String>> {
     let mut args = read_device_tree(image)?;
     let mut kernel_args = vec![KERNEL_ARGS.to_owned()];
-    if profile == Profile::Vendor {
-        kernel_args.push("lab.vendor".to_owned());
-    }
+    kernel_args.extend(profile.kernel_arg().map(str::to_owned));
     kernel_args.extend_from_slice(&options.kernel_args);
     let mut push = |option: &str, value: String| args.extend([option.to_owned(), value]);
     push("-kernel", image.file("vmlinux").display().to_string());
@@ -86,6 +103,7 @@ pub(crate) fn command_line(
             quote_option(&folder.join("qmp"))
         ),
     );
+    push("-netdev", network::netdev(folder));
     for name in ["command", "terminal"] {
         let socket = quote_option(&folder.join(name));
         push(
@@ -118,7 +136,7 @@ fn read_device_tree(image: &Image) -> Result<Vec<String>> {
 }
 
 /// QEMU takes a doubled comma for a comma that does not end an option.
-fn quote_option(path: &Path) -> String {
+pub(crate) fn quote_option(path: &Path) -> String {
     path.display().to_string().replace(',', ",,")
 }
 

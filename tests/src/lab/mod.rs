@@ -8,10 +8,11 @@
 //! Nothing here skips: a lab that does not start is an error.
 
 mod agent;
-mod error;
+pub(crate) mod error;
 pub(crate) mod folder;
 mod image;
 mod machine;
+mod network;
 pub(crate) mod process;
 mod product;
 pub(crate) mod qmp;
@@ -33,6 +34,7 @@ pub use self::error::{Error, Result};
 use self::folder::Folder;
 pub use self::image::{Image, Kernel};
 pub use self::machine::{BootFile, BootOptions, Profile};
+pub use self::network::{OUTSIDE, OUTSIDE_PORTS};
 use self::process::Process;
 pub use self::product::Product;
 use self::qmp::Qmp;

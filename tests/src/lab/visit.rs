@@ -13,7 +13,8 @@ Usage: scripts/lab [OPTIONS]               a shell in the lab
 Options:
   --root              be root, not alice
   --bare              without vfioctl
-  --profile PROFILE   plain (default), or vendor: shows cards of NVIDIA, AMD and Intel
+  --profile PROFILE   plain (default), vendor: shows cards of NVIDIA, AMD and Intel, or
+                      engines: Docker and Podman run
   --kernel VERSION    6.1 (default) or 6.12
 ";
 
@@ -91,10 +92,10 @@ fn parse(args: &[String]) -> Result<Visit> {
 }
 
 fn parse_profile(name: Option<&String>) -> Result<Profile> {
-    [Profile::Plain, Profile::Vendor]
+    Profile::ALL
         .into_iter()
         .find(|profile| name.is_some_and(|name| name == profile.name()))
-        .ok_or_else(|| Error::new("--profile takes plain or vendor"))
+        .ok_or_else(|| Error::new("--profile takes plain, vendor or engines"))
 }
 
 fn welcome(visit: &Visit, took: Duration) -> String {

@@ -11,6 +11,7 @@
 pub mod agent;
 mod command_line;
 pub mod configuration;
+pub mod container;
 mod digest;
 pub mod gpu;
 pub mod https;

@@ -1,5 +1,6 @@
 //! From the command line to the agent.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::{IpAddr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -9,15 +10,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Parser as _;
 use rustix::fs::{FlockOperation, flock};
+use vfioctl_api::TaskId;
 use vfioctl_scan::SysRoot;
 
 use crate::agent::{self, Clock};
 use crate::command_line::{CommandLine, Dev, ShowGpus, Verb};
 use crate::configuration::Configuration;
+use crate::container::{self, Containers};
 use crate::gpu::{self, LiveGpus};
 use crate::https::{HttpsLink, Identification};
-use crate::journal::FolderJournal;
-use crate::limits::END_TIME;
+use crate::journal::{FolderJournal, Journal as _};
+use crate::limits::{END_TIME, MAX_LOG_BYTES};
 use crate::machine::{self, Machines};
 use crate::node::{Absent, Gpus, LiveNode, Parts, Side};
 use crate::{joining, log};
@@ -119,7 +122,9 @@ async fn serve(configuration: Configuration) -> Result<(), String> {
     let hosts = hosts(&configuration)?;
     let link = HttpsLink::new(&hosts, &own)?;
     let journal = FolderJournal::open(&data.join("journal")).map_err(|error| error.to_string())?;
-    let node = live_node(&configuration, &hosts)?;
+    let saved = journal.read().await.map_err(|error| error.to_string())?;
+    let known = saved.into_iter().map(|saved| saved.order.task).collect();
+    let node = live_node(&configuration, &hosts, known)?;
     let parts = agent::Parts {
         link: Arc::new(link),
         world: Arc::new(node),
@@ -135,7 +140,11 @@ async fn serve(configuration: Configuration) -> Result<(), String> {
     }
 }
 
-fn live_node(configuration: &Configuration, hosts: &[String]) -> Result<LiveNode, String> {
+fn live_node(
+    configuration: &Configuration,
+    hosts: &[String],
+    known: BTreeSet<TaskId>,
+) -> Result<LiveNode, String> {
     let root = SysRoot::live().map_err(|error| error.to_string())?;
     let address = configuration
         .address
@@ -144,15 +153,37 @@ fn live_node(configuration: &Configuration, hosts: &[String]) -> Result<LiveNode
     let gpus: Arc<dyn Gpus> = Arc::new(live_gpus(configuration, &configuration.data, Ok(()))?);
     Ok(LiveNode::new(Parts {
         root,
-        containers: Arc::new(Absent::new(
-            "containers are switched off ('[runner.containers] enabled')",
-        )),
+        containers: containers(configuration, &gpus, &address, known)?,
         machines: machines(configuration, &gpus, &address),
         gpus,
         address,
         default_machine_memory: configuration.machines.default_memory(),
         data: configuration.data.clone(),
     }))
+}
+
+fn containers(
+    configuration: &Configuration,
+    gpus: &Arc<dyn Gpus>,
+    address: &str,
+    known: BTreeSet<TaskId>,
+) -> Result<Arc<dyn Side>, String> {
+    if !configuration.containers.enabled {
+        let reason = "containers are switched off ('[runner.containers] enabled')";
+        return Ok(Arc::new(Absent::new(reason)));
+    }
+    Ok(Arc::new(Containers::new(container::Parts {
+        configuration: configuration.containers.clone(),
+        helper: configuration.helper.clone(),
+        gpus: Arc::clone(gpus),
+        root: Arc::new(SysRoot::live().map_err(|error| error.to_string())?),
+        data: configuration.data.clone(),
+        address: address.to_owned(),
+        programs: container::Parts::programs_of_environment(),
+        cdi_folders: container::Parts::usual_cdi_folders(),
+        known,
+        max_log_bytes: MAX_LOG_BYTES,
+    })))
 }
 
 fn machines(configuration: &Configuration, gpus: &Arc<dyn Gpus>, address: &str) -> Arc<dyn Side> {
