@@ -37,7 +37,11 @@ mod tests {
             std::fs::create_dir(folder.path().join(name)).unwrap();
         }
         let write = |name: &str, text| std::fs::write(folder.path().join("etc").join(name), text);
-        write("passwd", "root:x:0:0::/root:/bin/sh\n:x:7:\nbob:x:1002:5::/:\n").unwrap();
+        write(
+            "passwd",
+            "root:x:0:0::/root:/bin/sh\n:x:7:\nbob:x:1002:5::/:\n",
+        )
+        .unwrap();
         write("group", "broken\nkvm2:x:9:\nkvm:x:108:bob,ann\n").unwrap();
         let root = SysRoot::below(folder.path()).unwrap();
         assert_eq!(read_user_name(&root, 1002).as_deref(), Some("bob"));

@@ -310,7 +310,7 @@ fn arguments(place: &Path, options: &GuestOptions, port: u16, is_kvm: bool) -> V
 
 /// Whether a real processor can run such machines here. A node that is there says little: within
 /// some machines KVM opens, and dies of the firmware's first instructions.
-fn has_kvm() -> bool {
+pub(crate) fn has_kvm() -> bool {
     static HAS_KVM: OnceLock<bool> = OnceLock::new();
     *HAS_KVM.get_or_init(|| {
         let Ok(folder) = Folder::new() else {

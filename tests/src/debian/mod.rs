@@ -10,4 +10,7 @@ mod keys;
 mod packages;
 
 pub use base_image::base_image;
+pub(crate) use guest::has_kvm;
 pub use guest::{Answer, Guest, GuestFirmware, GuestOptions};
+pub use keys::KeyPair;
+pub use packages::need_packages;

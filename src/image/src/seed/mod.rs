@@ -115,9 +115,7 @@ impl Seed {
             }],
         });
         // An empty list is none to cloud-init (its schema wants an entry at least).
-        let user = data
-            .pointer_mut("/users/0")
-            .and_then(Value::as_object_mut);
+        let user = data.pointer_mut("/users/0").and_then(Value::as_object_mut);
         if let (false, Some(user)) = (keys.is_empty(), user) {
             user.insert("ssh_authorized_keys".to_owned(), json!(keys));
         }

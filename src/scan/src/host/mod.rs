@@ -22,8 +22,8 @@ mod secure_boot;
 
 pub(crate) use acpi::read_iommu_tables;
 pub(crate) use command_line::read_command_line;
-pub(crate) use kallsyms::read_acs_override;
 pub use guest_firmware::read_guest_firmware;
+pub(crate) use kallsyms::read_acs_override;
 pub use kvm::read_kvm_node;
 pub use lockdown::read_lockdown;
 
