@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use vfioctl_api::{Order, Phase, SshAccess, Submission, Wanted};
@@ -67,16 +67,32 @@ impl Place {
     /// Waits until a run has come so far.
     #[track_caller]
     pub(crate) fn wait_for_phase(&self, order: &Order, what: &str, is_it: impl Fn(&Phase) -> bool) {
-        let is_so = |node: &Node| node.phase(order).is_some_and(|phase| is_it(&phase));
-        let over = |node: &Node| node.phase(order).is_some_and(|phase| phase.is_over());
-        self.node
-            .wait_long_for(BOOT, what, |node| is_so(node) || over(node));
-        let phase = self.node.phase(order).unwrap();
-        assert!(
-            is_it(&phase),
-            "{what}: {phase:?}\n{}",
-            self.site.helper_log()
-        );
+        let deadline = Instant::now() + BOOT;
+        loop {
+            let phase = self.node.phase(order);
+            if phase.as_ref().is_some_and(&is_it) {
+                return;
+            }
+            let is_over = phase.as_ref().is_some_and(Phase::is_over);
+            assert!(
+                !is_over && Instant::now() < deadline,
+                "in vain: {what}: {phase:?}\n--- helper\n{}\n--- console\n{}",
+                self.site.helper_log(),
+                self.console(order)
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The end of what a machine that runs has written to its console.
+    fn console(&self, order: &Order) -> String {
+        let folder = self.site.folder().join("run/machines");
+        let name = format!("vps-{}/io/console.log", order.task);
+        let users = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let logs = users.map(|user| std::fs::read(user.path().join(&name)).unwrap_or_default());
+        let text = String::from_utf8_lossy(&logs.collect::<Vec<_>>().concat()).into_owned();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
     }
 
     /// Waits until a run is reached by SSH; tells how.

@@ -3,18 +3,22 @@
 
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
 use crate::limits::SSH_BANNER_TIME;
 
+/// What a client says. It is said before anything is heard: Debian 12's passt does not complete a
+/// connection whose client says nothing (its guest waits for an acknowledgement that never comes).
+const GREETING: &[u8] = b"SSH-2.0-vfioctl\r\n";
 /// Bytes in which a server has said that it is one: it may say something else before, but hardly does.
 const MAX_BEFORE: u64 = 8 << 10;
 
 /// Whether a server of SSH answers there.
 pub(super) async fn answers_ssh(address: SocketAddr) -> bool {
     let asked = tokio::time::timeout(SSH_BANNER_TIME, async {
-        let stream = TcpStream::connect(address).await?;
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(GREETING).await?;
         let mut lines = BufReader::new(stream.take(MAX_BEFORE)).split(b'\n');
         while let Some(line) = lines.next_segment().await? {
             if line.starts_with(b"SSH-2.0-") || line.starts_with(b"SSH-1.99-") {
@@ -38,6 +42,9 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let server = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
+            let mut greeting = vec![0; GREETING.len()];
+            stream.read_exact(&mut greeting).await.unwrap();
+            assert_eq!(greeting, GREETING);
             if let Some(says) = says {
                 stream.write_all(says).await.unwrap();
             }
