@@ -16,7 +16,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use vfioctl_tests::schema::assert_shape;
 use vfioctl_tests::suite;
-use vfioctl_tests::world::programs;
+use vfioctl_tests::world::program;
 
 /// Set where this program shall be a host.
 const ASKED: &str = "VFIOCTL_TESTS_HOST";
@@ -108,7 +108,7 @@ impl Home {
     }
 
     fn run_with(&self, as_whom: Option<&Path>, words: &[&str], input: &str) -> Came {
-        let mut command = Command::new(programs().vfioctl());
+        let mut command = Command::new(program("vfioctl"));
         command
             .args(words)
             .env_clear()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use vfioctl_core::claim::Claim;
-use vfioctl_protocol::wire;
+use vfioctl_protocol::{POWERED_OFF, wire};
 use vfioctl_scan::read_process_stat;
 
 use super::monitor::Monitor;
@@ -77,7 +77,7 @@ pub(super) fn finish(helper: &Helper, machine: &Machine) {
 
 fn describe_end(reason: Option<&str>, was_told: bool) -> String {
     match reason {
-        Some("guest-shutdown") => "the guest powered off".into(),
+        Some("guest-shutdown") => POWERED_OFF.into(),
         Some("guest-reset") => "the guest reset and QEMU ended".into(),
         Some("guest-panic") => "the guest panicked".into(),
         Some("host-qmp-quit") => "it was told to quit".into(),

@@ -97,7 +97,13 @@ pub(super) fn start(
             true,
         )
     })?;
-    progress("starting QEMU");
+    progress(&match machine.spec.devices.is_empty() {
+        true => "starting QEMU".to_owned(),
+        false => format!(
+            "starting QEMU, which pins {} MiB of memory for its devices",
+            machine.spec.memory_mib
+        ),
+    });
     let log = folder.join("log");
     let request = LaunchRequest {
         peer,

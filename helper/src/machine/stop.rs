@@ -24,6 +24,8 @@ pub(crate) fn stop(
 ) -> Result<(), MethodError> {
     match machine.phase() {
         Phase::Stopped => return Ok(()),
+        // Pinning much memory takes minutes, and nobody should have to wait for the end of that.
+        Phase::Starting if how == How::Quit && kill_early(machine) => {}
         Phase::Starting => {
             return Err(MethodError::refused(
                 "Starting",
@@ -31,15 +33,13 @@ pub(crate) fn stop(
                 "wait until 'vfioctl vm show' says that it runs",
             ));
         }
-        Phase::Running | Phase::Stopping => {}
-    }
-    let process = machine
-        .life()
-        .process
-        .and_then(|process| Process::open(process.pid));
-    machine.change(|life| life.phase = life.phase.max_stopping());
-    if let Some(process) = process {
-        end(machine, &process, how, progress)?;
+        Phase::Running | Phase::Stopping => {
+            let process = open_process(machine);
+            machine.change(|life| life.phase = life.phase.max_stopping());
+            if let Some(process) = process {
+                end(machine, &process, how, progress)?;
+            }
+        }
     }
     progress("QEMU has ended; taking the devices home");
     if machine.has_stopped_within(HOME_TIME) {
@@ -50,6 +50,17 @@ pub(crate) fn stop(
         "run 'vfioctl recover' and look at the kernel's log ('dmesg')",
         false,
     ))
+}
+
+fn open_process(machine: &Machine) -> Option<Process> {
+    let process = machine.life().process?;
+    Process::open(process.pid)
+}
+
+/// Kills a QEMU that has begun and is still starting; whether there is one. Whoever starts it sees that
+/// it has ended, and takes its devices home.
+fn kill_early(machine: &Machine) -> bool {
+    open_process(machine).is_some_and(|process| kill(&process).is_ok())
 }
 
 impl Phase {

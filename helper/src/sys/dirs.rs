@@ -50,8 +50,9 @@ impl RuntimeDirs {
         make_io(&dir, uid)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let log = rustix::fs::openat(&dir, "log", flags, Mode::RUSR | Mode::WUSR)?;
-        // Not left to the umask: the helper, which is in root's group, quotes from it.
-        rustix::fs::fchmod(&log, Mode::from_raw_mode(0o640))?;
+        // Not left to the umask: the helper, which is in root's group, quotes from it, and opens it where
+        // it starts QEMU itself.
+        rustix::fs::fchmod(&log, Mode::from_raw_mode(0o660))?;
         chownat(
             &dir,
             "log",

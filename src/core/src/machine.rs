@@ -8,8 +8,10 @@ use std::fmt;
 use crate::claim::MachineName;
 use crate::pci::PciAddress;
 
+mod firmware;
 mod network;
 
+pub use firmware::{find_plain_firmware, variables_beside};
 pub use network::{Forward, InvalidForward, Network};
 
 /// A virtual machine as it was asked for.

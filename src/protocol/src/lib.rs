@@ -20,6 +20,9 @@ pub use greeting::{NoHelper, connect_greeted};
 /// with a helper of a lower level, which may not know what it is asked.
 pub const LEVEL: i64 = 3;
 
+/// How a machine ended whose guest powered off, as its `ended` says it: the one end that is a success.
+pub const POWERED_OFF: &str = "the guest powered off";
+
 /// Where the helper listens, unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/vfioctl/helper.sock";
 

@@ -31,7 +31,7 @@ mod sample;
 mod snapshot;
 mod xe;
 
-pub use accounts::read_user_name;
+pub use accounts::{read_group_number, read_user_name};
 pub use amdgpu::{AmdGpu, read_amdgpu};
 pub use config::read_config;
 pub use drm::{DrmNames, read_drm_names};

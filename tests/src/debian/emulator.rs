@@ -82,7 +82,7 @@ pub(super) fn arguments(
 
 /// Whether a real processor can run such machines here. A node that is there says little: within
 /// some machines KVM opens, and dies of the firmware's first instructions.
-pub(super) fn has_kvm() -> bool {
+pub(crate) fn has_kvm() -> bool {
     static HAS_KVM: OnceLock<bool> = OnceLock::new();
     *HAS_KVM.get_or_init(|| {
         let Ok(folder) = Folder::new() else {

@@ -7,16 +7,19 @@ use vfioctl_image::HostKey;
 
 /// The files of a key pair.
 #[derive(Debug)]
-pub(super) struct KeyPair {
+pub struct KeyPair {
     /// The private key's file.
-    pub(super) private: PathBuf,
+    pub private: PathBuf,
     /// The public key, on its line.
-    pub(super) public: String,
+    pub public: String,
 }
 
 impl KeyPair {
     /// Makes one.
-    pub(super) fn make(folder: &Path, name: &str) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// Where it cannot be made, as a sentence.
+    pub fn make(folder: &Path, name: &str) -> Result<Self, String> {
         let private = folder.join(name);
         let mut command = Command::new("ssh-keygen");
         command
@@ -35,7 +38,10 @@ impl KeyPair {
     }
 
     /// The pair as a machine's own.
-    pub(super) fn host_key(&self) -> Result<HostKey, String> {
+    ///
+    /// # Errors
+    /// Where it is none, as a sentence.
+    pub fn host_key(&self) -> Result<HostKey, String> {
         let private = std::fs::read_to_string(&self.private).map_err(|error| error.to_string())?;
         HostKey::new(&private, &self.public).map_err(|error| error.to_string())
     }

@@ -11,4 +11,7 @@ mod keys;
 mod packages;
 
 pub use base_image::base_image;
+pub(crate) use emulator::has_kvm;
 pub use guest::{Answer, Guest, GuestFirmware, GuestOptions};
+pub use keys::KeyPair;
+pub use packages::need_packages;

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 /// # Errors
 ///
 /// Why they are not there afterwards.
-pub(super) fn need_packages(packages: &[&str]) -> Result<(), String> {
+pub fn need_packages(packages: &[&str]) -> Result<(), String> {
     if are_installed(packages)? {
         return Ok(());
     }

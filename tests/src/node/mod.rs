@@ -8,6 +8,7 @@
 mod gpu;
 mod host;
 mod runner;
+pub mod site;
 pub mod wall;
 
 use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -51,12 +52,36 @@ pub struct Setup {
     pub max_log_bytes: u64,
     /// Ports for SSH.
     pub ssh_ports: [u16; 2],
+    /// Machines; none where there are none.
+    pub machines: Option<MachineSetup>,
+    /// The name space of the network that the node is; none: that of this computer.
+    pub network: Option<PathBuf>,
+    /// More groups that the runner is in.
+    pub groups: Vec<u32>,
+}
+
+/// What a runner is told of machines.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct MachineSetup {
+    /// The folder of base images.
+    pub images: PathBuf,
+    /// The address that they are reached at.
+    pub address: String,
+    /// The program passt.
+    pub passt: PathBuf,
+    /// The runner's program, which relays between a machine and passt.
+    pub program: PathBuf,
+    /// The group of the user that they run as, where that is another one.
+    pub group: Option<String>,
+    /// The socket through which they are asked for, where they run as another user.
+    pub helper: Option<PathBuf>,
 }
 
 /// A node.
 #[derive(Debug)]
 pub struct Node {
     runner: Option<Child>,
+    setup: Setup,
     host: Host,
     folder: TempDir,
 }
@@ -88,15 +113,11 @@ impl Node {
             max_log_bytes: setup.max_log_bytes.max(1 << 20),
             ..setup.clone()
         };
-        std::fs::write(
-            folder.path().join("setup.json"),
-            serde_json::to_vec(&setup).unwrap(),
-        )
-        .unwrap();
         std::fs::write(folder.path().join("gpus.json"), "[]").unwrap();
         let host = Host::start(&folder.path().join("host/socket"), RUNNER);
         let mut node = Self {
             runner: None,
+            setup,
             host,
             folder,
         };
@@ -139,20 +160,43 @@ impl Node {
         }
     }
 
+    /// Says what the next runner is told of machines.
+    pub fn set_machines(&mut self, machines: MachineSetup) {
+        self.setup.machines = Some(machines);
+    }
+
     /// Kills the runner and starts it again.
     ///
     /// # Panics
     /// Where it does not present itself.
     pub fn restart(&mut self) {
         self.kill();
+        let setup = serde_json::to_vec(&self.setup).unwrap();
+        std::fs::write(self.folder.path().join("setup.json"), setup).unwrap();
         let before = self.host.registrations();
         let log = std::fs::File::options()
             .create(true)
             .append(true)
             .open(self.folder.path().join("log"))
             .unwrap();
-        let groups = format!("{RUNNER},{SOCKET_GROUP},{ENGINE_GROUP}");
-        let child = Command::new("setpriv")
+        let own = [RUNNER, SOCKET_GROUP, ENGINE_GROUP];
+        let groups: Vec<String> = own
+            .iter()
+            .chain(&self.setup.groups)
+            .map(ToString::to_string)
+            .collect();
+        let groups = groups.join(",");
+        let mut command = match &self.setup.network {
+            None => Command::new("setpriv"),
+            Some(space) => {
+                let mut command = Command::new("nsenter");
+                command
+                    .arg(format!("--net={}", space.display()))
+                    .arg("setpriv");
+                command
+            }
+        };
+        let child = command
             .args([
                 "--reuid",
                 &RUNNER.to_string(),
@@ -271,7 +315,16 @@ impl Node {
     /// Where it does not come.
     #[track_caller]
     pub fn wait_for(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
-        let deadline = Instant::now() + LIMIT;
+        self.wait_long_for(LIMIT, what, is_so);
+    }
+
+    /// Waits for something that takes its time.
+    ///
+    /// # Panics
+    /// Where it does not come.
+    #[track_caller]
+    pub fn wait_long_for(&self, limit: Duration, what: &str, is_so: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + limit;
         while !is_so(self) {
             assert!(Instant::now() < deadline, "in vain: {what}\n{}", self.log());
             std::thread::sleep(Duration::from_millis(10));

@@ -18,12 +18,13 @@ use vfioctl_runner::configuration;
 use vfioctl_runner::container::{Containers, Parts};
 use vfioctl_runner::journal::{FolderJournal, Journal as _};
 use vfioctl_runner::link::{Bytes, Link, LinkError};
-use vfioctl_runner::node::{self, Absent, Gpus, LiveNode};
+use vfioctl_runner::machine::{self, Machines};
+use vfioctl_runner::node::{self, Absent, Gpus, LiveNode, Side};
 use vfioctl_scan::SysRoot;
 
-use super::Setup;
 use super::gpu::FileGpus;
 use super::host::Question;
+use super::{MachineSetup, Setup};
 
 /// Says to this program that it is a runner, and of which node.
 pub(super) const ASKED: &str = "VFIOCTL_TESTS_RUNNER_OF";
@@ -67,6 +68,7 @@ async fn run(folder: &Path) {
     let saved = journal.read().await.unwrap();
     let known: BTreeSet<_> = saved.into_iter().map(|saved| saved.order.task).collect();
     let gpus: Arc<dyn Gpus> = Arc::new(FileGpus(folder.join("gpus.json")));
+    let helper = setup.helper;
     let containers = Containers::new(Parts {
         configuration: configuration::Containers {
             socket: Some(setup.engine),
@@ -80,7 +82,7 @@ async fn run(folder: &Path) {
                 .unwrap_or(configuration::Containers::default().ssh_ports),
             ..configuration::Containers::default()
         },
-        helper: setup.helper,
+        helper: helper.clone(),
         gpus: Arc::clone(&gpus),
         root: Arc::new(SysRoot::live().unwrap()),
         data: data.clone(),
@@ -90,11 +92,15 @@ async fn run(folder: &Path) {
         known,
         max_log_bytes: setup.max_log_bytes,
     });
+    let machines: Arc<dyn Side> = match setup.machines {
+        None => Arc::new(Absent::new("there are none here")),
+        Some(machines) => Arc::new(make_machines(&machines, &helper, &gpus, &data)),
+    };
     let world = LiveNode::new(node::Parts {
         root: SysRoot::live().unwrap(),
         gpus,
         containers: Arc::new(containers),
-        machines: Arc::new(Absent::new("there are none here")),
+        machines,
         address: "127.0.0.1".into(),
         default_machine_memory: MemorySize::from_mib(1024),
         data,
@@ -116,6 +122,31 @@ async fn run(folder: &Path) {
         incarnation: format!("{} {}", std::process::id(), now()),
     };
     agent::run(parts).await.unwrap();
+}
+
+fn make_machines(
+    setup: &MachineSetup,
+    helper: &Path,
+    gpus: &Arc<dyn Gpus>,
+    data: &Path,
+) -> Machines {
+    let parts = machine::Parts {
+        configuration: configuration::Machines {
+            images: Some(setup.images.clone()),
+            group: setup.group.clone(),
+            ..configuration::Machines::default()
+        },
+        helper: setup.helper.as_deref().unwrap_or(helper).to_owned(),
+        is_own_user: setup.helper.is_none(),
+        gpus: Arc::clone(gpus),
+        root: Arc::new(SysRoot::live().unwrap()),
+        data: data.to_owned(),
+        address: setup.address.clone(),
+        program: setup.program.clone(),
+        passt: setup.passt.clone(),
+        qemu: machine::QEMU.into(),
+    };
+    Machines::open(parts).unwrap()
 }
 
 /// The link to the test's host.

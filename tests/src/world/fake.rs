@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Answer, Picture, User, World, programs};
+use super::{Answer, Picture, User, World, program};
 use crate::fake::{
     FakeKernel, Faults, Listing, Machine, SOCKET_GROUP, lab_like, list, start_helper,
 };
@@ -112,7 +112,7 @@ impl World for FakeWorld {
         let socket = socket.as_ref().map(|path| path.to_str().unwrap());
         let output = Command::new("setpriv")
             .args(["--reuid", &uid, "--regid", &uid, "--groups", &groups])
-            .arg(programs().vfioctl())
+            .arg(program("vfioctl"))
             .arg("--json")
             .args(arguments)
             .args(socket.iter().flat_map(|path| ["--socket", path]))

@@ -16,7 +16,7 @@ pub use answer::Answer;
 pub use fake::FakeWorld;
 pub use lab::LabWorld;
 pub(crate) use lab::call_script;
-pub use program::{Programs, is_root, programs};
+pub use program::{is_root, program};
 
 /// Someone who calls. All worlds have the same people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,51 +1,54 @@
 //! The product's programs, built once, at a place that every user can reach.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use tempfile::TempDir;
 
-/// The programs.
-#[derive(Debug)]
-pub struct Programs {
+/// The programs that are there.
+struct Programs {
     folder: TempDir,
+    names: BTreeSet<&'static str>,
 }
 
-impl Programs {
-    /// The command.
-    pub fn vfioctl(&self) -> PathBuf {
-        self.folder.path().join("vfioctl")
-    }
-}
+static PROGRAMS: LazyLock<Mutex<Programs>> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().unwrap();
+    super::fake::open_to_all(folder.path());
+    let names = BTreeSet::new();
+    Mutex::new(Programs { folder, names })
+});
 
-/// Builds the command, or takes it from `VFIOCTL_BIN_DIR`, and copies it to where users without
-/// rights can run it: the build folder may lie in root's home.
-pub fn programs() -> &'static Programs {
-    static PROGRAMS: OnceLock<Programs> = OnceLock::new();
-    PROGRAMS.get_or_init(|| {
+/// A program by its name, which is that of its package. It is built, or taken from `VFIOCTL_BIN_DIR`, and
+/// copied to where users without rights can run it: the build folder may lie in root's home.
+///
+/// # Panics
+/// Where it does not build.
+pub fn program(name: &'static str) -> PathBuf {
+    let mut programs = PROGRAMS.lock().unwrap_or_else(PoisonError::into_inner);
+    let path = programs.folder.path().join(name);
+    if programs.names.insert(name) {
         let from = match std::env::var_os("VFIOCTL_BIN_DIR") {
             Some(folder) => PathBuf::from(folder),
-            None => build(),
+            None => build(name),
         };
-        let folder = tempfile::tempdir().unwrap();
-        super::fake::open_to_all(folder.path());
-        std::fs::copy(from.join("vfioctl"), folder.path().join("vfioctl")).unwrap();
-        Programs { folder }
-    })
+        std::fs::copy(from.join(name), &path).unwrap();
+    }
+    path
 }
 
-fn build() -> PathBuf {
+fn build(name: &str) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let status = Command::new(cargo)
-        .args(["build", "--quiet", "--package", "vfioctl", "--bins"])
+        .args(["build", "--quiet", "--package", name, "--bins"])
         .current_dir(root)
         .stdin(Stdio::null())
         .stdout(std::io::stderr())
         .status()
         .unwrap();
-    assert!(status.success(), "the command does not build");
+    assert!(status.success(), "'{name}' does not build");
     let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
     root.join(target).join("debug")
 }

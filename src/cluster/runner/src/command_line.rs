@@ -41,6 +41,9 @@ pub(crate) enum Verb {
     /// Read GPUs through NVIDIA's library, for the runner, which starts this.
     #[command(hide = true)]
     Nvml(ReadNvml),
+    /// Stand between a machine and its network, for the runner, which starts this.
+    #[command(hide = true)]
+    Relay(crate::machine::Relay),
     /// Run an agent beside 'vfioctl-host dev', which starts it.
     #[command(hide = true)]
     Dev(Dev),

@@ -2,7 +2,7 @@
 //!
 //! [`agent`] keeps in touch with a host through a [`link`], drives each task through its stages and
 //! writes them into a [`journal`]. What a stage really does is a matter of the [`world`]: containers by
-//! an engine, machines by the helper. What [`gpu`] tells is told to the cluster, and used by both.
+//! an engine, [machines](machine) by the helper. What [`gpu`] tells is told to the cluster, and used by both.
 //!
 //! It runs as a user of its own, without privilege. What it may reach is the helper's socket and the
 //! engine's.
@@ -19,6 +19,7 @@ mod joining;
 pub mod journal;
 mod limits;
 pub mod link;
+pub mod machine;
 pub mod node;
 mod start;
 mod whole_file;

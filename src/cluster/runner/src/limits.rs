@@ -67,6 +67,62 @@ pub(crate) const NVML_MAX_ANSWER_BYTES: u64 = 1 << 20;
 /// How long what still hangs in a driver may hold the end of the runner.
 pub(crate) const END_TIME: Duration = Duration::from_secs(1);
 
+// Machines.
+
+/// How long the helper may take to answer a question about machines. It asks each QEMU for its status, a
+/// second at most, and there are 32.
+pub(crate) const HELPER_ANSWER: Duration = Duration::from_secs(60);
+/// How long the helper may take from one sentence to the next while it starts or ends a machine: a driver
+/// that lets go of its card, or the whole way home of the devices, see its own limits.
+pub(crate) const HELPER_STEP: Duration = Duration::from_secs(180);
+/// Questions to the helper at once, about machines. It takes 16 connections of one user, and GPUs and
+/// containers have questions too.
+pub(crate) const HELPER_QUESTIONS: usize = 2;
+/// Machines that are started at once, and those that are ended: each holds a connection for as long as it
+/// takes, and memory is pinned one page after the other anyway.
+pub(crate) const HELPER_STARTS: usize = 4;
+/// See [`HELPER_STARTS`].
+pub(crate) const HELPER_ENDS: usize = 4;
+/// How long the guest has to power off after its button was pressed: systemd gives a service 90 s.
+pub(crate) const POWERDOWN_TIME: Duration = Duration::from_secs(100);
+/// How often a machine is asked whether it still runs.
+pub(crate) const MACHINE_BEAT: Duration = Duration::from_secs(2);
+/// How often a start that is not wanted any more is tried to be ended.
+pub(crate) const CANCEL_BEAT: Duration = Duration::from_secs(1);
+/// How long a server of SSH may take to say that it is one: it does so before anything is asked of it.
+pub(crate) const SSH_BANNER_TIME: Duration = Duration::from_secs(2);
+/// After how long a machine that boots is said to be waited for.
+pub(crate) const BOOT_TIME: Duration = Duration::from_secs(20);
+/// After how long a machine without SSH is a problem. One without KVM needs two minutes, and the first
+/// boot of a large image has much to do.
+pub(crate) const SSH_TIME: Duration = Duration::from_secs(600);
+/// How often SSH is tried after that.
+pub(crate) const SSH_LATE_BEAT: Duration = Duration::from_secs(30);
+/// Bytes of a machine's log that are kept beyond its run; the helper cuts a console at so many.
+pub(crate) const MAX_MACHINE_LOG: u64 = 8 << 20;
+/// How often the log of a machine that somebody follows is looked at: each look is a question to the helper.
+pub(crate) const MACHINE_LOG_BEAT: Duration = Duration::from_secs(1);
+/// How long passt may take to begin. It takes milliseconds, unless name servers are looked up.
+pub(crate) const PASST_START: Duration = Duration::from_secs(10);
+/// How long the relay may take to say that the network is ready.
+pub(crate) const RELAY_START: Duration = Duration::from_secs(20);
+/// How long the relay may take to end after it was told to.
+pub(crate) const RELAY_END: Duration = Duration::from_secs(3);
+/// How much longer than QEMU's start the relay waits for it: devices are taken before.
+pub(crate) const RELAY_MARGIN: Duration = Duration::from_secs(600);
+/// How long it is believed that passt works here, or does not.
+pub(crate) const PASST_BELIEVED: Duration = Duration::from_secs(60);
+/// Between two looks at a process that is expected to end.
+pub(crate) const POLL_PAUSE: Duration = Duration::from_millis(10);
+/// How long QEMU may take to say its version.
+pub(crate) const VERSION_TIME: Duration = Duration::from_secs(10);
+/// Ports that are tried at most before there counts as being none.
+pub(crate) const MAX_PORTS_TRIED: usize = 2000;
+/// Memory that QEMU needs beside that of its guest, in MiB: page tables, caches of disks, video memory.
+pub(crate) const QEMU_MEMORY_MIB: u64 = 256;
+/// Sentences of the helper that wait to be told; it says one every two seconds.
+pub(crate) const MAX_SENTENCES: usize = 64;
+
 // Containers.
 
 /// How long the engine may take to answer what needs no work.

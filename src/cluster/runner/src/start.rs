@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::{IpAddr, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -21,6 +21,7 @@ use crate::gpu::{self, LiveGpus};
 use crate::https::{HttpsLink, Identification};
 use crate::journal::{FolderJournal, Journal as _};
 use crate::limits::{END_TIME, MAX_LOG_BYTES};
+use crate::machine::{self, Machines};
 use crate::node::{Absent, Gpus, LiveNode, Parts, Side};
 use crate::{joining, log};
 
@@ -46,6 +47,10 @@ pub fn run() -> ExitCode {
 }
 
 fn try_run(line: CommandLine) -> Result<(), String> {
+    if let Verb::Relay(relay) = &line.verb {
+        // It lives as long as its machine, and needs none of what follows.
+        return relay.run();
+    }
     if let Verb::Join(_) = line.verb {
         // Before there are threads.
         let data = Configuration::read(&line.config)
@@ -68,6 +73,7 @@ fn try_run(line: CommandLine) -> Result<(), String> {
             Verb::Nvml(arguments) => {
                 gpu::nvml::run(&arguments.addresses, arguments.library.as_deref())
             }
+            Verb::Relay(relay) => relay.run(),
             Verb::Dev(arguments) => serve(of_dev(arguments)).await,
         }
     });
@@ -157,30 +163,12 @@ fn live_node(
     Ok(LiveNode::new(Parts {
         root,
         containers: containers(configuration, &gpus, &address, known)?,
+        machines: machines(configuration, &gpus, &address),
         gpus,
-        machines: Arc::new(Absent::new(
-            "machines are switched off ('[runner.machines] enabled')",
-        )),
         address,
         default_machine_memory: configuration.machines.default_memory(),
         data: configuration.data.clone(),
     }))
-}
-
-fn live_gpus(
-    configuration: &Configuration,
-    data: &Path,
-    may_number: Result<(), String>,
-) -> Result<LiveGpus, String> {
-    LiveGpus::open(gpu::Parts {
-        root: SysRoot::live().map_err(|error| error.to_string())?,
-        helper: configuration.helper.clone(),
-        data: data.to_owned(),
-        may_number,
-        program: std::env::current_exe()
-            .map_err(|error| format!("cannot find this program itself: {error}"))?,
-        nvml: None,
-    })
 }
 
 fn containers(
@@ -205,6 +193,51 @@ fn containers(
         known,
         max_log_bytes: MAX_LOG_BYTES,
     })))
+}
+
+fn machines(configuration: &Configuration, gpus: &Arc<dyn Gpus>, address: &str) -> Arc<dyn Side> {
+    if !configuration.machines.enabled {
+        let because = "machines are switched off ('[runner.machines] enabled')";
+        return Arc::new(Absent::new(because));
+    }
+    let open = || {
+        let of_other = configuration.machine_helper.as_ref();
+        Machines::open(machine::Parts {
+            configuration: configuration.machines.clone(),
+            helper: of_other.unwrap_or(&configuration.helper).clone(),
+            is_own_user: of_other.is_none(),
+            gpus: Arc::clone(gpus),
+            root: Arc::new(SysRoot::live().map_err(|error| error.to_string())?),
+            data: configuration.data.clone(),
+            address: address.to_owned(),
+            program: this_program()?,
+            passt: machine::PASST.into(),
+            qemu: machine::QEMU.into(),
+        })
+    };
+    match open() {
+        Ok(machines) => Arc::new(machines),
+        Err(because) => Arc::new(Absent::new(because)),
+    }
+}
+
+fn this_program() -> Result<PathBuf, String> {
+    std::env::current_exe().map_err(|error| format!("cannot find this program itself: {error}"))
+}
+
+fn live_gpus(
+    configuration: &Configuration,
+    data: &Path,
+    may_number: Result<(), String>,
+) -> Result<LiveGpus, String> {
+    LiveGpus::open(gpu::Parts {
+        root: SysRoot::live().map_err(|error| error.to_string())?,
+        helper: configuration.helper.clone(),
+        data: data.to_owned(),
+        may_number,
+        program: this_program()?,
+        nvml: None,
+    })
 }
 
 /// The hosts of the configuration, or the one that was joined.

@@ -21,7 +21,7 @@ const KINDS: [&str; 7] = [
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthorizedKey(String);
 
-/// Public keys that may log in: at least one.
+/// Public keys that may log in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthorizedKeys(Vec<AuthorizedKey>);
 
@@ -47,6 +47,11 @@ impl AuthorizedKeys {
             1..=MAX_AUTHORIZED_KEYS => Ok(Self(keys)),
             _ => Err(InvalidKey("there are more than 64 keys")),
         }
+    }
+
+    /// No key: the image has other ways in, or none are wanted.
+    pub fn nobody() -> Self {
+        Self(Vec::new())
     }
 
     pub(super) fn lines(&self) -> impl Iterator<Item = &str> {

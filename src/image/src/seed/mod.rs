@@ -112,9 +112,13 @@ impl Seed {
                 "shell": "/bin/bash",
                 "lock_passwd": true,
                 "sudo": "ALL=(ALL) NOPASSWD:ALL",
-                "ssh_authorized_keys": keys,
             }],
         });
+        // An empty list is none to cloud-init (its schema wants an entry at least).
+        let user = data.pointer_mut("/users/0").and_then(Value::as_object_mut);
+        if let (false, Some(user)) = (keys.is_empty(), user) {
+            user.insert("ssh_authorized_keys".to_owned(), json!(keys));
+        }
         if let (Some(version), Some(fields)) = (&self.nvidia, data.as_object_mut()) {
             fields.insert("write_files".to_owned(), json!([version.file()]));
             fields.insert("runcmd".to_owned(), json!([version.command()]));

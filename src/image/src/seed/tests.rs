@@ -56,6 +56,17 @@ fn user_data_makes_one_user_who_logs_in_by_key() {
 }
 
 #[test]
+fn a_machine_that_nobody_may_log_in_to_has_its_user_all_the_same() {
+    let closed = Seed {
+        authorized_keys: AuthorizedKeys::nobody(),
+        ..seed()
+    };
+    let data = user_data(&closed);
+    assert_eq!(data.pointer("/users/0/name"), Some(&json!("alice")));
+    assert_eq!(data.pointer("/users/0/ssh_authorized_keys"), None);
+}
+
+#[test]
 fn a_comment_that_looks_like_yaml_stays_a_comment() {
     let line = format!("{OTHER_PUBLIC_KEY} \"]}}], \"runcmd\": [\"id\"], 'x': \\ # & *a !!python");
     let hostile = Seed {

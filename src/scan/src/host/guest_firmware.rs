@@ -23,7 +23,8 @@ const FOLDERS: [&str; 8] = [
 ];
 const DESCRIPTIONS: &str = "share/qemu/firmware";
 
-pub(super) fn read_guest_firmware(root: &SysRoot) -> Answer<Vec<String>> {
+/// The images of UEFI code for guests, by their paths.
+pub fn read_guest_firmware(root: &SysRoot) -> Answer<Vec<String>> {
     if super::seen(root.usr.list("share")) == Answer::CannotSee {
         return Answer::CannotSee;
     }

@@ -5,7 +5,8 @@ use vfioctl_core::check::KvmNode;
 
 use crate::SysRoot;
 
-pub(super) fn read_kvm_node(root: &SysRoot) -> Answer<KvmNode> {
+/// Whether this process may run guests by KVM.
+pub fn read_kvm_node(root: &SysRoot) -> Answer<KvmNode> {
     match super::nodes::read_node(root, "kvm") {
         Answer::CannotSee => Answer::CannotSee,
         Answer::Known(false) => Answer::Known(KvmNode::Absent),

@@ -22,7 +22,9 @@ mod secure_boot;
 
 pub(crate) use acpi::read_iommu_tables;
 pub(crate) use command_line::read_command_line;
+pub use guest_firmware::read_guest_firmware;
 pub(crate) use kallsyms::read_acs_override;
+pub use kvm::read_kvm_node;
 pub use lockdown::read_lockdown;
 
 use vfioctl_core::Answer;
@@ -39,7 +41,7 @@ pub fn read_host(root: &SysRoot) -> Host {
         modules: modules::read_modules(root, kernel_release.as_ref().known().map(String::as_str)),
         kernel_release,
         cpu: cpuinfo::read_cpu(root),
-        kvm_node: kvm::read_kvm_node(root),
+        kvm_node: read_kvm_node(root),
         iommufd_node: nodes::read_node(root, "iommu"),
         iommus: iommu_class::read_iommus(root),
         iommu_tables: acpi::read_iommu_tables(root),
@@ -50,7 +52,7 @@ pub fn read_host(root: &SysRoot) -> Host {
         lockdown: lockdown::read_lockdown(root),
         secure_boot: secure_boot::read_secure_boot(root),
         drivers: gpu_drivers::read_gpu_drivers(root),
-        guest_firmware: guest_firmware::read_guest_firmware(root),
+        guest_firmware: read_guest_firmware(root),
         iso_tools: iso_tools::read_iso_tools(root),
     }
 }

@@ -110,7 +110,7 @@ fn machine_name(machine_id: Option<&str>) -> String {
 
 /// The version of NVIDIA's driver, where it is loaded: the second-last word before the date in
 /// `/proc/driver/nvidia/version`, as `NVRM version: ... Kernel Module  550.90.07  Fri ...`.
-fn read_nvidia_version(root: &vfioctl_scan::SysRoot) -> Option<String> {
+pub(crate) fn read_nvidia_version(root: &vfioctl_scan::SysRoot) -> Option<String> {
     let text = root
         .proc
         .read_text("driver/nvidia/version")
