@@ -8,6 +8,7 @@
 //! engine's.
 #![forbid(unsafe_code)]
 
+mod acs;
 pub mod agent;
 mod command_line;
 pub mod configuration;

@@ -23,7 +23,7 @@ use crate::journal::{FolderJournal, Journal as _};
 use crate::limits::{END_TIME, MAX_LOG_BYTES};
 use crate::machine::{self, Machines};
 use crate::node::{Absent, Gpus, LiveNode, Parts, Side};
-use crate::{joining, log};
+use crate::{acs, joining, log};
 
 /// Runs the runner; the whole of the program.
 pub fn run() -> ExitCode {
@@ -131,7 +131,11 @@ async fn serve(configuration: Configuration) -> Result<(), String> {
     let journal = FolderJournal::open(&data.join("journal")).map_err(|error| error.to_string())?;
     let saved = journal.read().await.map_err(|error| error.to_string())?;
     let known = saved.into_iter().map(|saved| saved.order.task).collect();
-    let node = live_node(&configuration, &hosts, known)?;
+    let problems = match configuration.overrides_acs {
+        true => acs::isolate_gpus(configuration.helper.clone()).await,
+        false => Vec::new(),
+    };
+    let node = live_node(&configuration, &hosts, known, problems)?;
     let parts = agent::Parts {
         link: Arc::new(link),
         world: Arc::new(node),
@@ -153,6 +157,7 @@ fn live_node(
     configuration: &Configuration,
     hosts: &[String],
     known: BTreeSet<TaskId>,
+    problems: Vec<String>,
 ) -> Result<LiveNode, String> {
     let root = SysRoot::live().map_err(|error| error.to_string())?;
     let gpus: Arc<dyn Gpus> = Arc::new(live_gpus(configuration, &configuration.data, Ok(()))?);
@@ -168,6 +173,7 @@ fn live_node(
         address,
         default_machine_memory: configuration.machines.default_memory(),
         data: configuration.data.clone(),
+        problems,
     }))
 }
 
