@@ -308,6 +308,70 @@ mod tests {
         assert_eq!(user(helper, true), (own, None));
     }
 
+    /// The example that is installed, and the same with all of its settings switched on.
+    fn example() -> [String; 2] {
+        let text = include_str!("../../../../docs/examples/vfioctl.toml");
+        let lines = text.lines().filter(|line| !line.starts_with("# "));
+        let settings: Vec<&str> = lines.map(|line| line.trim_start_matches('#')).collect();
+        [text.to_owned(), settings.join("\n")]
+    }
+
+    #[test]
+    fn the_example_has_every_key_and_says_what_is_by_itself() {
+        let [as_it_is, with_all] = example();
+        assert_eq!(
+            Configuration::parse(&as_it_is),
+            Ok(Configuration::default())
+        );
+        let usual = Configuration::default();
+        let (containers, machines) = (usual.containers, usual.machines);
+        // All fields by name, so that one that is added is missed here.
+        let expected = Configuration {
+            hosts: vec!["https://host.example:8470".into()],
+            address: Some("192.0.2.7".into()),
+            data: usual.data,
+            helper: usual.helper,
+            machine_helper: Some(MACHINES_SOCKET.into()),
+            containers: Containers {
+                socket: Some("/run/docker.sock".into()),
+                enabled: containers.enabled,
+                default_image: containers.default_image,
+                archives: containers.archives,
+                mounts: containers.mounts,
+                allow_privileged: containers.allow_privileged,
+                network: containers.network,
+                ssh_ports: containers.ssh_ports,
+            },
+            machines: Machines {
+                enabled: machines.enabled,
+                images: Some(vfioctl_image::Library::DEFAULT_FOLDER.into()),
+                default_image: "debian-12".parse().ok(),
+                default_memory_mib: machines.default_memory_mib,
+                ssh_ports: machines.ssh_ports,
+                group: Some(MACHINES_GROUP.into()),
+            },
+            overrides_acs: usual.overrides_acs,
+        };
+        assert_eq!(Configuration::parse(&with_all), Ok(expected));
+        // A default that is left out would not be missed above.
+        for key in [
+            "data",
+            "helper",
+            "enabled",
+            "default_image",
+            "archives",
+            "mounts",
+            "allow_privileged",
+            "network",
+            "ssh_ports",
+            "default_memory_mib",
+            "override",
+        ] {
+            let is_there = |line: &str| line.starts_with(&format!("{key} = "));
+            assert!(with_all.lines().any(is_there), "{key}");
+        }
+    }
+
     #[test]
     fn what_is_misspelt_or_does_not_fit_is_named() {
         let cases = [
