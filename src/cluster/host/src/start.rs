@@ -269,8 +269,9 @@ async fn init(arguments: &Init, configuration: &Configuration) -> Result<(), Sta
             let authority = Authority::make().map_err(|error| failed(&error))?;
             authority.write(data).map_err(|error| failed(&error))?;
             say(&format!(
-                "made the cluster's authority in '{}'",
-                data.display()
+                "made the cluster's authority in '{}'; users know it by its fingerprint:\n  {}",
+                data.display(),
+                authority.fingerprint()
             ));
             authority
         }

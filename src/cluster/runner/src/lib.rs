@@ -27,4 +27,9 @@ mod whole_file;
 pub mod world;
 
 pub use start::run;
+
+/// The definition of the command line, for man pages.
+pub fn command() -> clap::Command {
+    <command_line::CommandLine as clap::CommandFactory>::command()
+}
 use vfioctl_service::log;

@@ -65,7 +65,7 @@ fn try_run(line: CommandLine) -> Result<(), String> {
     let configuration = || Configuration::read(&line.config).map_err(|error| error.to_string());
     let done = runtime.block_on(async {
         match line.verb {
-            Verb::Run => serve(configuration()?).await,
+            Verb::Run => serve(configuration()?.with_user_of_machines()).await,
             Verb::Join(arguments) => joining::join(&arguments, &configuration()?).await,
             Verb::Gpus(arguments) => show_gpus(&arguments, &configuration()?).await,
             Verb::Nvml(arguments) => {
@@ -219,11 +219,12 @@ fn machines(configuration: &Configuration, gpus: &Arc<dyn Gpus>, address: &str) 
         return Arc::new(Absent::new(because));
     }
     let open = || {
-        let of_other = configuration.machine_helper.as_ref();
+        let own = &configuration.helper;
+        let helper = configuration.machine_helper.as_ref().unwrap_or(own);
         Machines::open(machine::Parts {
             configuration: configuration.machines.clone(),
-            helper: of_other.unwrap_or(&configuration.helper).clone(),
-            is_own_user: of_other.is_none(),
+            helper: helper.clone(),
+            is_own_user: helper == own,
             gpus: Arc::clone(gpus),
             root: Arc::new(SysRoot::live().map_err(|error| error.to_string())?),
             data: configuration.data.clone(),
