@@ -8,6 +8,7 @@
 )]
 
 mod cards;
+mod guide;
 
 use std::process::ExitCode;
 
@@ -19,7 +20,13 @@ fn main() -> ExitCode {
     if let Some(code) = act_if_asked() {
         return code;
     }
-    let tests: [(&str, fn()); 1] = [("explore", cards::explore)];
+    let tests: [(&str, fn()); 2] = [
+        ("explore", cards::explore),
+        (
+            "every_command_of_the_guide_does_what_it_says",
+            guide::every_command,
+        ),
+    ];
     let trials = tests.map(|(name, test)| match is_root() {
         true => suite::trial(name, test),
         false => suite::ignored(name, "only root can become another user"),
