@@ -1,6 +1,7 @@
 //! From the command line to the agent.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::File;
 use std::net::{IpAddr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -11,10 +12,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::Parser as _;
 use rustix::fs::{FlockOperation, flock};
 use vfioctl_api::TaskId;
-use vfioctl_scan::SysRoot;
+use vfioctl_scan::{SysRoot, read_memory};
 
 use crate::agent::{self, Clock};
-use crate::command_line::{CommandLine, Dev, ShowGpus, Verb};
+use crate::command_line::{CommandLine, Dev, Join, ShowGpus, Verb};
 use crate::configuration::Configuration;
 use crate::container::{self, Containers};
 use crate::gpu::{self, LiveGpus};
@@ -51,12 +52,9 @@ fn try_run(line: CommandLine) -> Result<(), String> {
         // It lives as long as its machine, and needs none of what follows.
         return relay.run();
     }
-    if let Verb::Join(_) = line.verb {
+    if let Verb::Join(arguments) = &line.verb {
         // Before there are threads.
-        let data = Configuration::read(&line.config)
-            .map_err(|error| error.to_string())?
-            .data;
-        vfioctl_service::become_owner(&data).map_err(|error| error.to_string())?;
+        become_runner(arguments, &line.config)?;
     }
     // Two programs of one address space would otherwise disagree about who encrypts.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -120,6 +118,18 @@ fn of_dev(arguments: Dev) -> Configuration {
     configuration
 }
 
+/// Root joins as the user that the runner will be.
+fn become_runner(arguments: &Join, config: &Path) -> Result<(), String> {
+    let configuration = Configuration::read(config).map_err(|error| error.to_string())?;
+    let token = joining::open_token(arguments.token_file.as_deref())?;
+    let again = ["--config".into(), config.into(), "join".into()]
+        .into_iter()
+        .chain([OsString::from(&arguments.host)]);
+    let again: Vec<OsString> = again.collect();
+    vfioctl_service::become_owner(&configuration.data, &again, token)
+        .map_err(|error| error.to_string())
+}
+
 async fn serve(configuration: Configuration) -> Result<(), String> {
     let data = configuration.data.clone();
     let _lock = lock(&data)?;
@@ -160,6 +170,8 @@ fn live_node(
     problems: Vec<String>,
 ) -> Result<LiveNode, String> {
     let root = SysRoot::live().map_err(|error| error.to_string())?;
+    // Said once and here: no host takes a node of which this is not known.
+    read_memory(&root).map_err(|error| error.to_string())?;
     let gpus: Arc<dyn Gpus> = Arc::new(live_gpus(configuration, &configuration.data, Ok(()))?);
     let address = configuration
         .address
