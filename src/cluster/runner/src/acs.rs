@@ -51,13 +51,45 @@ fn isolate(helper: &Path) -> Result<Vec<String>, ClientError> {
     }
     let others = plan.others.into_iter();
     let others = others.filter(|other| other.reason != ISOLATED);
-    let sentences = others.map(|other| format!("ACS override: {}", other.message));
-    Ok(sentences.collect())
+    Ok(others.map(|other| sentence(&other)).collect())
+}
+
+/// What is said of a device that stays as it is. A refusal names it, a verdict does not.
+fn sentence(other: &acs::Other) -> String {
+    let acs::Other {
+        address, message, ..
+    } = other;
+    match message.contains(address.as_str()) {
+        true => format!("ACS override: {message}"),
+        false => format!("ACS override: {address}: {message}"),
+    }
 }
 
 fn words(error: &ClientError) -> String {
     match error {
         ClientError::Remote(remote) => remote.sentence(),
         error => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_device_that_stays_is_named() {
+        let told = |message: &str| {
+            sentence(&acs::Other {
+                address: "0000:07:00.0".into(),
+                reason: "open_switch".into(),
+                message: message.into(),
+                hint: None,
+            })
+        };
+        assert_eq!(told("shared"), "ACS override: 0000:07:00.0: shared");
+        assert_eq!(
+            told("0000:07:00.0 cannot be separated"),
+            "ACS override: 0000:07:00.0 cannot be separated"
+        );
     }
 }
