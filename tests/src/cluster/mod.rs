@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 pub use answer::Answer;
 pub use host::{ClusterHost, Member, StoreOf};
-pub use wire::{Identity, Wire};
+pub use wire::{Identity, Wire, client_config};
 
 /// Says which program this process shall be.
 const PROGRAM: &str = "VFIOCTL_TESTS_PROGRAM";
