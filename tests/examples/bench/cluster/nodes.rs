@@ -179,7 +179,7 @@ impl Nodes {
                 continue;
             };
             if !stay {
-                self.hang_up(links, heard.node)?;
+                self.hang_up(links, heard.node);
             }
             (busy, left) = (busy - 1, left - 1);
         }
@@ -217,11 +217,15 @@ impl Nodes {
         Ok(())
     }
 
-    fn hang_up(&mut self, links: &mut Links, node: usize) -> Result<()> {
-        if let Some(link) = self.node(node)?.link.take() {
+    fn hang_up(&mut self, links: &mut Links, node: usize) {
+        if let Some(link) = self.all.get_mut(node).and_then(|node| node.link.take()) {
             links.close(link);
         }
-        Ok(())
+    }
+
+    /// All hang up.
+    pub(super) fn leave(&mut self, links: &mut Links) {
+        (0..self.all.len()).for_each(|node| self.hang_up(links, node));
     }
 
     /// A second connection of a node, as a runner has for what it tells while it waits for orders.
