@@ -10,6 +10,7 @@
 mod acs;
 mod bind;
 mod client;
+mod cluster;
 mod helper;
 mod predict;
 mod scan;
@@ -30,7 +31,7 @@ use table::Table;
 /// A measurement that cannot be made says why.
 type Result<T> = std::result::Result<T, String>;
 
-const USAGE: &str = "usage: bench BIN_DIR [scan|predict|bind|acs|helper|size]...\n";
+const USAGE: &str = "usage: bench BIN_DIR [scan|predict|bind|acs|helper|cluster|size]...\n";
 
 /// Where this program lies in the lab.
 const IN_LAB: &str = "/opt/bench";
@@ -74,12 +75,13 @@ fn measure(folder: PathBuf, parts: &[&str]) -> ExitCode {
         table: Table::default(),
     };
     let wants = |name: &str| parts.is_empty() || parts.contains(&name);
-    let all: [(&str, Part); 6] = [
+    let all: [(&str, Part); 7] = [
         ("scan", scan::measure),
         ("predict", predict::measure),
         ("bind", bind::measure),
         ("acs", acs::measure),
         ("helper", helper::measure),
+        ("cluster", cluster::measure),
         ("size", size::measure),
     ];
     for (name, part) in all {

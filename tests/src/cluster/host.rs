@@ -1,5 +1,6 @@
 //! A host as a process, set up as an administrator does it.
 
+use std::ffi::OsString;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -28,6 +29,8 @@ pub struct ClusterHost {
     folder: TempDir,
     address: SocketAddr,
     admin: String,
+    /// The words that start the program, where it is not this one.
+    program: Vec<OsString>,
     process: Option<Child>,
 }
 
@@ -43,8 +46,13 @@ pub struct Member {
 }
 
 impl ClusterHost {
-    /// Sets up a cluster and starts its host.
+    /// Sets up a cluster and starts its host, which is this program: see [`super::act_if_asked`].
     pub fn start(store: &StoreOf) -> Self {
+        Self::start_program(store, Vec::new())
+    }
+
+    /// Sets up a cluster and starts its host by these words: the program, with what runs it before it.
+    pub fn start_program(store: &StoreOf, program: Vec<OsString>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let address = free_address();
         let store = match store {
@@ -60,6 +68,7 @@ impl ClusterHost {
             folder,
             address,
             admin: String::new(),
+            program,
             process: None,
         };
         let output = host.try_program(&["init", "--name", "127.0.0.1", "--name", "outside"]);
@@ -71,7 +80,14 @@ impl ClusterHost {
     }
 
     fn command(&self, words: &[&str]) -> Command {
-        let mut command = program("host");
+        let mut command = match self.program.split_first() {
+            None => program("host"),
+            Some((first, others)) => {
+                let mut command = Command::new(first);
+                command.args(others);
+                command
+            }
+        };
         command
             .arg("--config")
             .arg(self.folder.path().join("vfioctl.toml"))
@@ -108,6 +124,11 @@ impl ClusterHost {
             process.kill().unwrap();
             process.wait().unwrap();
         }
+    }
+
+    /// Its process; none while it does not run.
+    pub fn process_id(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
     }
 
     /// Whether it runs.

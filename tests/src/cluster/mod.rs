@@ -13,7 +13,7 @@ pub use answer::Answer;
 pub use host::{ClusterHost, Member, StoreOf};
 pub use lab_node::LabNode;
 pub use person::{Came, Person};
-pub use wire::{Identity, Wire};
+pub use wire::{Identity, Wire, client_config};
 
 /// Says which program this process shall be.
 const PROGRAM: &str = "VFIOCTL_TESTS_PROGRAM";

@@ -36,26 +36,9 @@ pub struct Wire {
 impl Wire {
     /// To a host that an authority vouches for, as nobody or as a node.
     pub fn new(address: SocketAddr, authority: &str, identity: Option<&Identity>) -> Self {
-        let mut roots = RootCertStore::empty();
-        let authority = CertificateDer::from_pem_slice(authority.as_bytes()).unwrap();
-        roots.add(authority).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots);
-        let config = match identity {
-            None => builder.with_no_client_auth(),
-            Some(identity) => {
-                let chain = CertificateDer::pem_slice_iter(identity.certificate.as_bytes());
-                let chain = chain.map(Result::unwrap).collect();
-                let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
-                builder.with_client_auth_cert(chain, key).unwrap()
-            }
-        };
         Self {
             address,
-            config: Arc::new(config),
+            config: Arc::new(client_config(authority, identity)),
             connection: None,
         }
     }
@@ -111,6 +94,27 @@ impl Wire {
     fn keep(&mut self, connection: StreamOwned<ClientConnection, TcpStream>, answer: &Answer) {
         if !answer.head.contains("connection: close") {
             self.connection = Some(connection);
+        }
+    }
+}
+
+/// TLS with a host that an authority vouches for, as nobody or as a node.
+pub fn client_config(authority: &str, identity: Option<&Identity>) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    let authority = CertificateDer::from_pem_slice(authority.as_bytes()).unwrap();
+    roots.add(authority).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots);
+    match identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => {
+            let chain = CertificateDer::pem_slice_iter(identity.certificate.as_bytes());
+            let chain = chain.map(Result::unwrap).collect();
+            let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
+            builder.with_client_auth_cert(chain, key).unwrap()
         }
     }
 }

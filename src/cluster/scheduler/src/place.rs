@@ -108,9 +108,14 @@ fn choose<'r>(
             continue;
         }
         count += 1;
+        // Once there is a node, only better ones are of interest, and few need be asked for that.
+        let at_best = Rank::of(room, demand, 0);
+        if best.as_ref().is_some_and(|(least, ..)| at_best >= *least) {
+            continue;
+        }
         match fit(room, demand) {
             Ok(sharers) => {
-                let rank = Rank::of(room, demand, sharers);
+                let rank = Rank { sharers, ..at_best };
                 if best.as_ref().is_none_or(|(least, ..)| rank < *least) {
                     best = Some((rank, room, index));
                 }

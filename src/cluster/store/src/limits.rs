@@ -39,8 +39,9 @@ pub(crate) const REOPEN_PAUSE: Duration = Duration::from_secs(1);
 /// Revisions that the file says may have been given out, ahead of those that were. Each crash skips
 /// up to as many; JSON's numbers (2^53) last for 500 million crashes.
 pub(crate) const REVISIONS_AHEAD: u64 = 1 << 24;
-/// Memory for pages of the file. All reads are served from the table, so it only helps writes.
-pub(crate) const PAGE_CACHE_BYTES: usize = 32 << 20;
+/// Memory for pages of the file. All reads are served from the table, so it only helps writes, and the
+/// system has the pages too.
+pub(crate) const PAGE_CACHE_BYTES: usize = 8 << 20;
 /// How long an open file's lock is waited for, and how often it is looked at. A process that ended
 /// may have been starting a program, which has the lock until it runs.
 pub(crate) const LOCK_TIME: Duration = Duration::from_millis(500);

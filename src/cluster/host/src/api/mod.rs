@@ -8,6 +8,7 @@
 mod body;
 mod events;
 mod guard;
+mod later;
 mod logs;
 mod nodes;
 mod people;
@@ -34,6 +35,7 @@ use crate::cluster::Cluster;
 use crate::limits::{MAX_BODY, MAX_RUNNER_BODY, MAX_STREAMS};
 
 pub use guard::Peer;
+pub(crate) use later::{Later, LaterAnswer};
 use problem::ApiError;
 
 /// What handlers work with.

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::body::Body as HttpBody;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use http_body_util::BodyExt as _;
 use vfioctl_api::{
     Enrolled, Enrolment, Problem, ProblemCode, Register, Registered, Sync, SyncReply,
@@ -12,7 +13,9 @@ use vfioctl_api::{
 use super::Service;
 use super::body::{Body, Named};
 use super::guard::OfNode;
+use super::later::Later;
 use super::problem::{Answer, ApiError};
+use crate::cluster::Exchange;
 
 /// Lets a node in: with its token, once, it gets a certificate for the key it has made.
 #[utoipa::path(post, path = "/v1/runner/enrol", request_body = Enrolment, responses(
@@ -62,8 +65,18 @@ pub(crate) async fn sync(
     State(service): State<Service>,
     OfNode(node): OfNode,
     Body(sync): Body<Sync>,
-) -> Answer<SyncReply> {
-    Ok(Json(service.cluster.sync(&node, sync).await?))
+) -> Result<Response, ApiError> {
+    match service.cluster.hear_sync(&node, sync).await? {
+        Exchange::Over(reply) => Ok(Json(reply).into_response()),
+        Exchange::Waits(waiting) => {
+            let cluster = service.cluster;
+            let answer = async move {
+                let reply = waiting.reply(&cluster).await;
+                reply.map(Json).map_err(ApiError).into_response()
+            };
+            Ok(Later::new(answer).into_response())
+        }
+    }
 }
 
 /// Sends a log that somebody reads, as it is written.

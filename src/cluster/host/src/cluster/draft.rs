@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use vfioctl_api::{NodeName, Problem, TaskId};
-use vfioctl_scheduler::{Allocation, Record, Room, Share};
+use vfioctl_scheduler::{Allocation, Demand, Record, Room, Share};
 use vfioctl_store::{Key, Transaction, WatchedChange};
 
 use super::to_json;
@@ -57,10 +57,18 @@ impl<'s> Draft<'s> {
     }
 
     /// The room of every node.
-    pub(crate) fn rooms(&self) -> impl Iterator<Item = &Room> {
+    fn rooms(&self) -> impl Iterator<Item = &Room> {
         self.state
             .rooms()
             .map(|room| self.rooms.get(&room.node).unwrap_or(room))
+    }
+
+    /// The rooms that a demand is for: that of the node it names, or of every node.
+    pub(crate) fn rooms_for(&self, demand: &Demand<'_>) -> Vec<&Room> {
+        match demand.target {
+            Some(target) => self.room(&target.node).into_iter().collect(),
+            None => self.rooms().collect(),
+        }
     }
 
     /// The room of one node.

@@ -202,7 +202,15 @@ struct Decided {
 }
 
 fn decide(cluster: &Cluster) -> Decided {
+    let mut decided = Decided {
+        placed: Vec::new(),
+        reasons: Vec::new(),
+    };
     let state = cluster.mirror.read();
+    if state.queue.is_empty() {
+        // Each change of anything leads here, and the rooms of 10,000 nodes are some MiB.
+        return decided;
+    }
     let mut rooms: Vec<_> = state.rooms().cloned().collect();
     let waiting = state
         .queue
@@ -215,10 +223,6 @@ fn decide(cluster: &Cluster) -> Decided {
         demand: Demand::of(&kept.value.task.submission),
         not_before: kept.value.not_before,
     });
-    let mut decided = Decided {
-        placed: Vec::new(),
-        reasons: Vec::new(),
-    };
     for (id, decision) in place_all(&mut rooms, queue, cluster.now()) {
         match decision {
             Ok(placement) => decided.placed.push((id, placement)),

@@ -13,6 +13,7 @@ mod people;
 mod relay;
 mod session;
 mod task;
+mod waiting;
 
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ pub use ledger::Ledger;
 pub use people::Caller;
 pub(crate) use relay::{LogPieces, LogWanted};
 pub(crate) use task::{TaskEvent, TaskEvents};
+pub(crate) use waiting::Exchange;
 
 /// That a node may come: who it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,24 +2,21 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
 use vfioctl_api::{
-    NodeName, NodeReport, Order, Problem, ProblemCode, Register, Registered, Run, Sync, SyncReply,
-    TaskId, TaskStatus,
+    NodeName, NodeReport, Problem, ProblemCode, Register, Registered, Run, Sync, SyncReply, TaskId,
+    TaskStatus,
 };
 use vfioctl_scheduler::{Record, life};
 use vfioctl_store::{ErrorKind, Transaction};
 
 use super::draft::Draft;
+use super::waiting::{Exchange, Waiting};
 use super::{Alive, Cluster, lease_of, to_json, unavailable};
 use crate::keys;
 use crate::limits::{HEARTBEAT, LEASE, MAX_GPUS, MAX_STATUSES, MAX_WAIT};
-use crate::mirror::{Node, State};
 
 /// Statuses that one operation takes up: each may free room on the node, whose allocation is one more.
 const STATUSES_AT_ONCE: usize = 24;
-/// Orders in one answer: a runner that has missed many gets the rest at once after it.
-const MAX_ORDERS: usize = 500;
 
 impl Cluster {
     /// A runner presents itself.
@@ -135,6 +132,21 @@ impl Cluster {
     /// [`ProblemCode::SessionEnded`]: it has to register anew. Others where the store does not answer: what
     /// it told may not have been taken, and has to be told again.
     pub async fn sync(&self, node: &NodeName, sync: Sync) -> Result<SyncReply, Problem> {
+        match self.hear_sync(node, sync).await? {
+            Exchange::Over(reply) => Ok(reply),
+            Exchange::Waits(waiting) => waiting.reply(self).await,
+        }
+    }
+
+    /// The first part of an exchange: takes what the runner tells.
+    ///
+    /// # Errors
+    /// As those of [`Self::sync`].
+    pub(crate) async fn hear_sync(
+        &self,
+        node: &NodeName,
+        sync: Sync,
+    ) -> Result<Exchange, Problem> {
         let alive = self.check_session(node, &sync.session)?;
         check_count(&sync.statuses)?;
         match self.store.renew(lease_of(&alive)).await {
@@ -163,9 +175,11 @@ impl Cluster {
         } else {
             Duration::from_millis(sync.wait_ms).min(MAX_WAIT)
         };
-        self.await_orders(node, &sync.session, sync.seen, wait, &mut reply)
-            .await?;
-        Ok(reply)
+        let waiting = Waiting::new(node, sync.session, sync.seen, wait);
+        Ok(match waiting.look(self, &mut reply)? || wait.is_zero() {
+            true => Exchange::Over(reply),
+            false => Exchange::Waits(waiting),
+        })
     }
 
     fn check_session(&self, node: &NodeName, session: &str) -> Result<Alive, Problem> {
@@ -270,92 +284,12 @@ impl Cluster {
         }
         Ok(())
     }
-
-    /// Waits until there are orders that the runner has not seen, or the time is over.
-    async fn await_orders(
-        &self,
-        node: &NodeName,
-        session: &str,
-        seen: u64,
-        wait: Duration,
-        reply: &mut SyncReply,
-    ) -> Result<(), Problem> {
-        let deadline = Instant::now() + wait;
-        let notify = {
-            let state = self.mirror.read();
-            let known = state.nodes.get(node).ok_or_else(|| session_ended(node))?;
-            std::sync::Arc::clone(&known.notify)
-        };
-        loop {
-            // Before looking, so that what changes between looking and waiting wakes it.
-            let notified = notify.notified();
-            tokio::pin!(notified);
-            notified.as_mut().enable();
-            self.check_session(node, session)?;
-            let found = self.find_orders(node, seen, reply);
-            if found || wait.is_zero() || Instant::now() >= deadline {
-                return Ok(());
-            }
-            let _ = tokio::time::timeout_at(deadline, notified).await;
-        }
-    }
-
-    /// Orders that a runner has not seen; false where there are none.
-    fn find_orders(&self, node: &NodeName, seen: u64, reply: &mut SyncReply) -> bool {
-        let state = self.mirror.read();
-        reply.revision = seen;
-        let Some(known) = state.nodes.get(node) else {
-            return false;
-        };
-        reply.logs = self.relay.take_orders(node, || {
-            known.logs.values().map(|kept| kept.value.clone()).collect()
-        });
-        if known.changed > seen {
-            let (orders, revision) = orders(&state, known, seen);
-            reply.orders = orders;
-            reply.revision = revision.unwrap_or(known.changed);
-        }
-        !reply.orders.is_empty() || !reply.logs.is_empty() || reply.revision > seen
-    }
-}
-
-/// Orders that are newer than what was seen, the oldest first; where there are more than fit, the
-/// revision up to which these are.
-fn orders(state: &State, node: &Node, seen: u64) -> (Vec<Order>, Option<u64>) {
-    let mut newer: Vec<(u64, &Record)> = node
-        .tasks
-        .iter()
-        .filter_map(|id| state.tasks.get(id))
-        .filter(|kept| kept.revision > seen)
-        .map(|kept| (kept.revision, &kept.value))
-        .collect();
-    newer.sort_by_key(|(revision, _)| *revision);
-    let mut cut = None;
-    if newer.len() > MAX_ORDERS {
-        // Tasks that were written together go together.
-        let last = newer.get(MAX_ORDERS).map_or(0, |(revision, _)| *revision);
-        newer.retain(|(revision, _)| *revision < last);
-        cut = newer.last().map(|(revision, _)| *revision);
-    }
-    let orders = newer.into_iter().map(|(_, record)| order(record)).collect();
-    (orders, cut)
 }
 
 /// Whether a runner tells of a run that is none of the cluster's: the task went elsewhere, or has begun
 /// anew.
 fn is_stale(record: &Record, node: &NodeName, status: &TaskStatus) -> bool {
     record.task.node.as_ref() != Some(node) || record.task.run != status.run
-}
-
-fn order(record: &Record) -> Order {
-    Order {
-        task: record.task.id.clone(),
-        run: record.task.run,
-        wanted: record.wanted,
-        owner: record.task.owner.clone(),
-        submission: record.task.submission.clone(),
-        gpus: record.task.gpus.clone(),
-    }
 }
 
 fn check_report(report: &NodeReport) -> Result<(), Problem> {
@@ -395,7 +329,7 @@ fn check_many(count: usize) -> Result<(), Problem> {
     Err(Problem::new(ProblemCode::TooMuch, message).hint("tell them in parts"))
 }
 
-fn session_ended(node: &NodeName) -> Problem {
+pub(super) fn session_ended(node: &NodeName) -> Problem {
     let message = format!("node '{node}' is not registered with this session");
     Problem::new(ProblemCode::SessionEnded, message).hint("register anew")
 }

@@ -36,7 +36,7 @@ impl Cluster {
             check_count(draft, &owner)?;
             let record = Record::new(id.clone(), owner.clone(), submission.clone(), now);
             let demand = Demand::of(&submission);
-            match place(draft.rooms(), &owner, &demand) {
+            match place(draft.rooms_for(&demand), &owner, &demand) {
                 Decision::Now(placement) => Ok(give(draft, &record, placement, now)),
                 Decision::Later(obstacle) if waits(&submission) => {
                     let mut record = record;
@@ -359,7 +359,8 @@ fn place_again(draft: &Draft<'_>, record: &Record) -> Result<Placement, Problem>
         Problem::new(ProblemCode::WrongState, message)
     })?;
     let submission = on_its_node(&record.task.submission, &node, &record.task.gpus);
-    match place(draft.rooms(), &record.task.owner, &Demand::of(&submission)) {
+    let demand = Demand::of(&submission);
+    match place(draft.rooms_for(&demand), &record.task.owner, &demand) {
         Decision::Now(placement) => Ok(placement),
         Decision::Later(obstacle) | Decision::Never(obstacle) => Err(obstacle.problem()),
     }

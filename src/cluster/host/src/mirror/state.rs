@@ -374,6 +374,12 @@ impl Node {
         });
     }
 
+    /// Whether its runner is there, registered with this session.
+    pub(crate) fn has_session(&self, session: &str) -> bool {
+        let alive = self.alive.as_ref();
+        alive.is_some_and(|alive| alive.value.session == session)
+    }
+
     /// Whether nothing is known of it any more.
     fn is_forgotten(&self) -> bool {
         self.enrolled.is_none()

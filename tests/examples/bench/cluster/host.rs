@@ -1,0 +1,159 @@
+//! The host that is measured: the release program on one core, with what it uses of it.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit};
+use rustix::thread::CpuSet;
+use vfioctl_tests::cluster::{ClusterHost, StoreOf};
+
+use crate::Result;
+
+/// Syncs by which the disk is told.
+const SYNCS: usize = 30;
+/// What a sync writes: a page.
+const PAGE: [u8; 4096] = [7; 4096];
+
+/// Which core the host has, and which this program.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cores {
+    host: usize,
+    own: usize,
+}
+
+impl Cores {
+    /// The last two that this process may use.
+    pub(super) fn choose() -> Result<Self> {
+        let failed = |error: rustix::io::Errno| format!("look which cores there are: {error}");
+        let may = rustix::thread::sched_getaffinity(None).map_err(failed)?;
+        let mut last = (0..CpuSet::MAX_CPU).rev().filter(|core| may.is_set(*core));
+        let host = last.next().ok_or("there is no core to run on")?;
+        let own = last
+            .next()
+            .ok_or("the host has a core for itself, and there is no other")?;
+        Ok(Self { host, own })
+    }
+
+    /// Lets this thread use its own core only.
+    pub(super) fn keep_to_own(self) -> Result<()> {
+        let mut own = CpuSet::new();
+        own.set(self.own);
+        rustix::thread::sched_setaffinity(None, &own)
+            .map_err(|error| format!("keep to core {}: {error}", self.own))
+    }
+}
+
+/// Takes as many descriptors as there may be: a connection is one, on either side. A host is started
+/// with the same.
+pub(super) fn raise_descriptors(needed: u64) -> Result<()> {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    if limit.maximum.is_some_and(|most| most < needed) {
+        return Err(format!(
+            "{needed} descriptors are needed, and 'ulimit -Hn' allows {}",
+            limit.maximum.unwrap_or_default()
+        ));
+    }
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    rustix::process::setrlimit(Resource::Nofile, raised)
+        .map_err(|error| format!("take more descriptors: {error}"))
+}
+
+/// A host.
+pub(super) struct Host {
+    pub(super) cluster: ClusterHost,
+}
+
+/// Processor time of a host since some moment.
+pub(super) struct Spent {
+    began: Instant,
+    processor: Duration,
+}
+
+impl Host {
+    /// Sets one up and starts it on its core.
+    pub(super) fn start(programs: &Path, cores: Cores) -> Result<Self> {
+        let program = std::path::absolute(programs.join("vfioctl-host"))
+            .map_err(|error| format!("find vfioctl-host: {error}"))?;
+        let words = ["taskset", "--cpu-list"].map(OsString::from);
+        let mut words = Vec::from(words);
+        words.push(cores.host.to_string().into());
+        words.push(program.into());
+        Ok(Self {
+            cluster: ClusterHost::start_program(&StoreOf::File, words),
+        })
+    }
+
+    fn read(&self, file: &str) -> Result<String> {
+        let process = self.cluster.process_id().ok_or("the host does not run")?;
+        let path = format!("/proc/{process}/{file}");
+        std::fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))
+    }
+
+    /// Memory that it has for itself, in KiB (`VmRSS` of `proc_pid_status(5)`).
+    pub(super) fn memory_kib(&self) -> Result<f64> {
+        let status = self.read("status")?;
+        let kib = status.lines().find_map(|line| {
+            let rest = line.strip_prefix("VmRSS:")?;
+            rest.split_whitespace().next()?.parse().ok()
+        });
+        kib.ok_or_else(|| "the kernel does not tell VmRSS".into())
+    }
+
+    /// Processor time of all its threads; those that have ended are not in it.
+    fn processor(&self) -> Result<Duration> {
+        let process = self.cluster.process_id().ok_or("the host does not run")?;
+        let folder = format!("/proc/{process}/task");
+        let failed = |error: std::io::Error| format!("{folder}: {error}");
+        let mut nanoseconds = 0;
+        for thread in std::fs::read_dir(&folder).map_err(failed)? {
+            let path = thread.map_err(failed)?.path().join("schedstat");
+            // A thread may end meanwhile.
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            let own: Option<u64> = text.split(' ').next().and_then(|word| word.parse().ok());
+            nanoseconds += own.unwrap_or_default();
+        }
+        Ok(Duration::from_nanos(nanoseconds))
+    }
+
+    /// Begins to count what it uses.
+    pub(super) fn count(&self) -> Result<Spent> {
+        Ok(Spent {
+            began: Instant::now(),
+            processor: self.processor()?,
+        })
+    }
+
+    /// What it has used since, and how long that is ago.
+    pub(super) fn spent(&self, since: &Spent) -> Result<(Duration, Duration)> {
+        let processor = self.processor()?.saturating_sub(since.processor);
+        Ok((processor, since.began.elapsed()))
+    }
+
+    /// How long the disk takes that its store lies on, in milliseconds; none where it is no disk.
+    pub(super) fn sync_ms(&self) -> Result<Option<f64>> {
+        /// `TMPFS_MAGIC` (`statfs(2)`).
+        const TMPFS: i64 = 0x0102_1994;
+        let folder = self.cluster.data();
+        let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
+        let kind = rustix::fs::statfs(&folder).map_err(|error| failed(error.into()))?;
+        if i64::from(kind.f_type) == TMPFS {
+            return Ok(None);
+        }
+        let mut file = tempfile::tempfile_in(&folder).map_err(failed)?;
+        let mut times = Vec::new();
+        for _ in 0..SYNCS {
+            let start = Instant::now();
+            file.write_all(&PAGE).map_err(failed)?;
+            file.sync_data().map_err(failed)?;
+            times.push(start.elapsed());
+        }
+        times.sort();
+        let median = times.get(SYNCS / 2).copied().unwrap_or_default();
+        Ok(Some(median.as_secs_f64() * 1e3))
+    }
+}
