@@ -57,8 +57,12 @@ pub(crate) fn measure(bench: &mut Bench) -> Result<()> {
     std::thread::scope(|scope| {
         let all = scope.spawn(|| {
             cores.keep_to_own()?;
-            (if std::env::var_os("ONLY").is_some() { Ok(()) } else { with_tasks(&Host::start(&folder, cores)?, table)})
-                .and_then(|()| sizes(&Host::start(&folder, cores)?, table))
+            (if std::env::var_os("ONLY").is_some() {
+                Ok(())
+            } else {
+                with_tasks(&Host::start(&folder, cores)?, table)
+            })
+            .and_then(|()| sizes(&Host::start(&folder, cores)?, table))
         });
         all.join().unwrap_or_else(|_| Err("it panicked".into()))
     })
@@ -83,10 +87,17 @@ fn sizes(host: &Host, table: &mut Table) -> Result<()> {
     let mut links = Links::new(host.cluster.address())?;
     let mut nodes = Nodes::new(host)?;
     let empty = host.memory_kib()?;
-    table.alone("memory of a host without nodes", "MiB", empty / 1024.0, Aim::None);
+    table.alone(
+        "memory of a host without nodes",
+        "MiB",
+        empty / 1024.0,
+        Aim::None,
+    );
     let mut before = (0, empty);
     for size in SIZES {
-        if std::env::var("ONLY").is_ok_and(|m| m.parse().is_ok_and(|m: usize| size > m)) { break; }
+        if std::env::var("ONLY").is_ok_and(|m| m.parse().is_ok_and(|m: usize| size > m)) {
+            break;
+        }
         let from = nodes.count();
         let is_last = Some(&size) == SIZES.last();
         // None of them may be silent for as long as all of this takes.
@@ -108,7 +119,9 @@ fn sizes(host: &Host, table: &mut Table) -> Result<()> {
         let more = (size - before.0) as f64;
         let aim = if is_last { Aim::Below(20.0) } else { Aim::None };
         table.alone(
-            &what(&format!("memory a node ({GPUS} GPUs), of those that were added")),
+            &what(&format!(
+                "memory a node ({GPUS} GPUs), of those that were added"
+            )),
             "KiB",
             (memory - before.1) / more,
             aim,
@@ -119,24 +132,57 @@ fn sizes(host: &Host, table: &mut Table) -> Result<()> {
             (known - before.1) / more,
             Aim::None,
         );
-        let aim = if size == 1_000 { Aim::AtLeast(15_000.0) } else { Aim::None };
-        table.compare(&what("most heartbeats"), "/s", most.a_second, (TOLD, ORIGINAL.0), aim);
-        table.alone(&what("processor time of a heartbeat"), "µs", most.processor_us, Aim::None);
-        table.alone(&what("the same, 99th percentile of 64 at once"), "ms", percentile(most.took, 99), Aim::None);
+        let aim = if size == 1_000 {
+            Aim::AtLeast(15_000.0)
+        } else {
+            Aim::None
+        };
+        table.compare(
+            &what("most heartbeats"),
+            "/s",
+            most.a_second,
+            (TOLD, ORIGINAL.0),
+            aim,
+        );
+        table.alone(
+            &what("processor time of a heartbeat"),
+            "µs",
+            most.processor_us,
+            Aim::None,
+        );
+        table.alone(
+            &what("the same, 99th percentile of 64 at once"),
+            "ms",
+            percentile(most.took, 99),
+            Aim::None,
+        );
         if is_last {
             let added = more / joined.as_secs_f64();
-            table.alone("nodes let in, with token and certificate", "/s", added, Aim::None);
+            table.alone(
+                "nodes let in, with token and certificate",
+                "/s",
+                added,
+                Aim::None,
+            );
             let added = more / registered.as_secs_f64();
             table.alone("nodes that connect and register", "/s", added, Aim::None);
             let added = size as f64 / connected.as_secs_f64();
-            table.alone("nodes that connect for one heartbeat", "/s", added, Aim::None);
+            table.alone(
+                "nodes that connect for one heartbeat",
+                "/s",
+                added,
+                Aim::None,
+            );
             let whole = format!("{size} nodes: memory of the host in all");
             let peer = (TOLD, ORIGINAL.1);
             table.compare(&whole, "MiB", memory / 1024.0, peer, Aim::None);
         }
         before = (size, memory);
     }
-    for (wait, name) in [(Wait::AtHost, "waiting for orders"), (Wait::AtHome, "answered at once")] {
+    for (wait, name) in [
+        (Wait::AtHost, "waiting for orders"),
+        (Wait::AtHome, "answered at once"),
+    ] {
         let count = nodes.count();
         let mut beats = Beats::begin(0..count, wait);
         beats.run(&mut links, &mut nodes, HEARTBEAT)?;
@@ -147,16 +193,34 @@ fn sizes(host: &Host, table: &mut Table) -> Result<()> {
         beats.end(&mut links, &mut nodes)?;
         let what = |what: &str| format!("{count} nodes at 5 s, {name}: {what}");
         let beats = took.len() as f64;
-        table.alone(&what("heartbeats"), "/s", beats / elapsed.as_secs_f64(), Aim::None);
-        table.alone(&what("median"), "ms", percentile(took.clone(), 50), Aim::None);
-        table.alone(&what("99th percentile"), "ms", percentile(took, 99), Aim::Below(20.0));
+        table.alone(
+            &what("heartbeats"),
+            "/s",
+            beats / elapsed.as_secs_f64(),
+            Aim::None,
+        );
+        table.alone(
+            &what("median"),
+            "ms",
+            percentile(took.clone(), 50),
+            Aim::None,
+        );
+        table.alone(
+            &what("99th percentile"),
+            "ms",
+            percentile(took, 99),
+            Aim::Below(20.0),
+        );
         let busy = 100.0 * processor.as_secs_f64() / elapsed.as_secs_f64();
         table.alone(&what("busy"), "%", busy, Aim::None);
         let a_node = (memory - empty) / count as f64;
         table.alone(&what("memory a node"), "KiB", a_node, Aim::Below(20.0));
     }
     if nodes.returned > 0 {
-        let what = format!("{} registered anew, since their lease had ended", nodes.returned);
+        let what = format!(
+            "{} registered anew, since their lease had ended",
+            nodes.returned
+        );
         table.skip("some nodes", &what);
     }
     Ok(())
@@ -169,7 +233,10 @@ fn with_tasks(host: &Host, table: &mut Table) -> Result<()> {
     let users = Users::arrive(host, &mut links)?;
     match host.sync_ms()? {
         Some(time) => table.alone("the disk: 4 KiB written and synced", "ms", time, Aim::None),
-        None => table.skip("durable", "the folder for temporary files is in memory; set TMPDIR"),
+        None => table.skip(
+            "durable",
+            "the folder for temporary files is in memory; set TMPDIR",
+        ),
     }
     for size in [1, WITH_TASKS] {
         let from = nodes.count();
@@ -191,12 +258,32 @@ fn with_tasks(host: &Host, table: &mut Table) -> Result<()> {
 fn tell_delays(table: &mut Table, size: usize, delays: Delays) {
     let what = |what: &str| format!("{size} nodes beating: submit -> {what}");
     let answered = median(delays.answered);
-    table.alone(&what("answer to the user, median"), "ms", answered, Aim::None);
-    table.alone(&what("order at the runner, median"), "ms", median(delays.ordered), Aim::Below(50.0));
+    table.alone(
+        &what("answer to the user, median"),
+        "ms",
+        answered,
+        Aim::None,
+    );
+    table.alone(
+        &what("order at the runner, median"),
+        "ms",
+        median(delays.ordered),
+        Aim::Below(50.0),
+    );
     let started = delays.started;
     let last = percentile(started.clone(), 99);
-    table.alone(&what("the runner may start, median"), "ms", median(started), Aim::Below(50.0));
-    table.alone(&what("the runner may start, 99th percentile"), "ms", last, Aim::None);
+    table.alone(
+        &what("the runner may start, median"),
+        "ms",
+        median(started),
+        Aim::Below(50.0),
+    );
+    table.alone(
+        &what("the runner may start, 99th percentile"),
+        "ms",
+        last,
+        Aim::None,
+    );
 }
 
 fn tell_submitted(table: &mut Table, size: usize, done: Submitted) {
@@ -206,10 +293,20 @@ fn tell_submitted(table: &mut Table, size: usize, done: Submitted) {
     };
     let count = done.took.len() as f64;
     let a_second = count / done.time.as_secs_f64();
-    table.alone(&what("durable submissions"), "/s", a_second, Aim::AtLeast(2_000.0));
+    table.alone(
+        &what("durable submissions"),
+        "/s",
+        a_second,
+        Aim::AtLeast(2_000.0),
+    );
     let processor = done.processor.as_secs_f64() * 1e6 / count;
     table.alone(&what("processor time of one"), "µs", processor, Aim::None);
-    table.alone(&what("99th percentile"), "ms", percentile(done.took, 99), Aim::None);
+    table.alone(
+        &what("99th percentile"),
+        "ms",
+        percentile(done.took, 99),
+        Aim::None,
+    );
 }
 
 fn median(times: Vec<Duration>) -> f64 {

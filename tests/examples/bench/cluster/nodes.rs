@@ -104,9 +104,7 @@ impl Nodes {
         let first = doors.first().copied().unwrap_or_default();
         let mut joined = Vec::new();
         links.drive(&doors, |door, answer| {
-            let name = names
-                .get_mut(door - first)
-                .ok_or("there is no such door")?;
+            let name = names.get_mut(door - first).ok_or("there is no such door")?;
             if let Some(answer) = answer {
                 let value = answer.json()?;
                 if let Some(token) = value["token"].as_str() {

@@ -133,10 +133,7 @@ impl One {
         delays: &mut Delays,
     ) -> Result<bool> {
         if self.began.elapsed() > PATIENCE {
-            return Err(format!(
-                "{} was not given its task",
-                nodes.name(self.node)
-            ));
+            return Err(format!("{} was not given its task", nodes.name(self.node)));
         }
         match beats.turn(links, nodes)? {
             Event::Heard(heard) if heard.node == self.node => {
@@ -196,9 +193,11 @@ impl One {
         delays: &mut Delays,
     ) -> Result<()> {
         let reply = answer.json()?;
-        let Some(run) = self.run.as_ref().filter(|run| {
-            reply["accepted"][0] == json!({"task": run.task, "run": run.run})
-        }) else {
+        let Some(run) = self
+            .run
+            .as_ref()
+            .filter(|run| reply["accepted"][0] == json!({"task": run.task, "run": run.run}))
+        else {
             return Err(format!("the runner may not start its task: {reply}"));
         };
         delays.started.push(answer.at - self.began);

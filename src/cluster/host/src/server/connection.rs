@@ -77,7 +77,11 @@ pub(super) async fn answer(
 }
 
 async fn agree(stream: TcpStream, acceptor: TlsAcceptor) -> Option<Stream> {
-    let agreed = Box::pin(tokio::time::timeout(HANDSHAKE_TIME, acceptor.accept(stream))).await;
+    let agreed = Box::pin(tokio::time::timeout(
+        HANDSHAKE_TIME,
+        acceptor.accept(stream),
+    ))
+    .await;
     agreed.ok()?.ok().map(Box::new)
 }
 
@@ -211,10 +215,7 @@ async fn respond(
 }
 
 /// Waits for an answer with as little as can be; none where the connection is over.
-async fn wait(
-    waiting: &mut Waiting,
-    ending: &mut watch::Receiver<bool>,
-) -> Option<Response> {
+async fn wait(waiting: &mut Waiting, ending: &mut watch::Receiver<bool>) -> Option<Response> {
     let mut byte = [0];
     let mut hears_more = false;
     loop {

@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use vfioctl_api::Holder;
 use vfioctl_protocol::{Client, ClientError, container, device};
 
 use crate::limits::CLAIM_TIME;
 
 /// How the names of this project's containers begin.
-pub(super) const PREFIX: &str = "vfioctl-";
+pub(super) const PREFIX: &str = Holder::CONTAINER_PREFIX;
 
 /// What a container claims.
 #[derive(Debug, Clone, PartialEq, Eq)]
