@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::lab::OUTSIDE_PORTS;
+
 use super::{Answer, Identity, Wire, program};
 
 /// Until a host listens, or has ended: making keys takes a while on a busy machine.
@@ -62,7 +64,8 @@ impl ClusterHost {
             }
         };
         let data = folder.path().join("data");
-        let text = format!("[host]\nlisten = \"{address}\"\ndata = {data:?}\n{store}\n");
+        let named = name.map_or_else(String::new, |name| format!("address = {name:?}\n"));
+        let text = format!("[host]\nlisten = \"{address}\"\ndata = {data:?}\n{named}{store}\n");
         std::fs::write(folder.path().join("vfioctl.toml"), text).unwrap();
         let mut host = Self {
             folder,

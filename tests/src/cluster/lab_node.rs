@@ -29,7 +29,7 @@ pub struct LabNode {
 
 impl LabNode {
     /// Has a lab join a cluster, as an administrator does it, and waits until it takes work.
-    /// `configuration` comes before what its file says anyway.
+    /// `configuration` goes on where its file is in the table of containers.
     ///
     /// # Panics
     /// Where something of that fails.
@@ -46,7 +46,7 @@ impl LabNode {
         node.root(&format!(
             "set -e
             mkdir -p /etc/vfioctl
-            cat >/etc/vfioctl/vfioctl.toml <<'END'\n{configuration}\n{CONFIGURATION}\nEND
+            cat >/etc/vfioctl/vfioctl.toml <<'END'\n{CONFIGURATION}{configuration}\nEND
             umask 077; echo {token} >/run/token
             vfioctl-runner join https://outside:{port} --token-file /run/token
             systemctl --quiet enable --now vfioctl-runner",

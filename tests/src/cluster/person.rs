@@ -113,7 +113,7 @@ impl Person {
     #[track_caller]
     pub fn submit(&self, words: &[&str]) -> String {
         let came = self.json(words);
-        match came["tasks"][0]["id"].as_str() {
+        match came["task"]["id"].as_str() {
             Some(id) => id.to_owned(),
             None => panic!("no task in {came:#}"),
         }

@@ -22,7 +22,7 @@ struct Bed {
 
 impl Bed {
     fn new() -> Self {
-        let host = ClusterHost::start(&StoreOf::File);
+        let host = ClusterHost::start_for_labs(&StoreOf::File);
         let node = LabNode::join(&host, "node1", "");
         let image = "vfioctl image import /usr/local/share/lab/guest-wait.qcow2 --name small --firmware bios";
         node.root(image);
@@ -44,7 +44,9 @@ impl Bed {
     fn machine(&self, person: &Person, target: &str) -> String {
         self.wait_for("the image is known", || {
             let shown = person.json(&["node", "status", "node1"]);
-            shown["nodes"][0]["images"].to_string().contains("small")
+            shown["node"]["report"]["images"]
+                .to_string()
+                .contains("small")
         });
         let create = [
             "vps",
@@ -83,7 +85,7 @@ impl Bed {
 
 fn state_of(person: &Person, task: &str) -> String {
     let shown = person.json(&["task", "show", task]);
-    shown["tasks"][0]["state"].as_str().unwrap().to_owned()
+    shown["task"]["state"].as_str().unwrap().to_owned()
 }
 
 /// GPU 0 goes into a machine, and GPU 1 is GPU 1 still.
@@ -218,7 +220,7 @@ pub(crate) fn card_in_use_is_not_taken_with_its_group() {
 
 /// By target, by need, and two at once on one card, on two nodes.
 pub(crate) fn two_nodes_take_work() {
-    let host = ClusterHost::start(&StoreOf::File);
+    let host = ClusterHost::start_for_labs(&StoreOf::File);
     let nodes = ["node1", "node2"].map(|name| LabNode::join(&host, name, ""));
     let alice = Person::log_in(&host, "alice", "user");
     for node in &nodes {
@@ -253,5 +255,8 @@ pub(crate) fn two_nodes_take_work() {
     let real = nodes[1].root("stat -L -c %t:%T /dev/dri/by-path/pci-0000:02:00.0-card");
     assert_eq!([&one, &other], [&real, &real]);
     let [first, second] = ["node1", "node2"].map(|name| alice.json(&["node", "status", name]));
-    assert_ne!(first["nodes"][0]["machine"], second["nodes"][0]["machine"]);
+    assert_ne!(
+        first["node"]["report"]["machine"],
+        second["node"]["report"]["machine"]
+    );
 }

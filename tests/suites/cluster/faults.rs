@@ -15,7 +15,7 @@ while not os.path.exists('/data/end'):
     time.sleep(1)
 print('end')";
 
-const MOUNTS: &str = "[runner.containers]\nmounts = [\"/data\"]";
+const MOUNTS: &str = "mounts = [\"/data\"]";
 
 fn wait_for(what: &str, node: &LabNode, is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + LIMIT;
@@ -28,7 +28,7 @@ fn wait_for(what: &str, node: &LabNode, is_so: impl Fn() -> bool) {
 fn state(person: &Person, task: &str) -> String {
     let came = person.run(&["--json", "task", "show", task]);
     let shown: serde_json::Value = serde_json::from_str(&came.answer).unwrap_or_default();
-    shown["tasks"][0]["state"]
+    shown["task"]["state"]
         .as_str()
         .unwrap_or_default()
         .to_owned()
@@ -36,7 +36,7 @@ fn state(person: &Person, task: &str) -> String {
 
 /// Every part is killed in turn while a command runs, which does not notice.
 pub(crate) fn parts_are_killed() {
-    let mut host = ClusterHost::start(&StoreOf::File);
+    let mut host = ClusterHost::start_for_labs(&StoreOf::File);
     let node = LabNode::join(&host, "node1", MOUNTS);
     node.root("mkdir /data");
     let alice = Person::log_in(&host, "alice", "user");
@@ -88,7 +88,7 @@ pub(crate) fn parts_are_killed() {
 /// A node that is cut off goes on with what it runs and begins nothing; what ended meanwhile is told when
 /// it is back.
 pub(crate) fn node_is_cut_off() {
-    let host = ClusterHost::start(&StoreOf::File);
+    let host = ClusterHost::start_for_labs(&StoreOf::File);
     let node = LabNode::join(&host, "node1", MOUNTS);
     node.root("mkdir /data");
     let alice = Person::log_in(&host, "alice", "user");
@@ -101,7 +101,7 @@ pub(crate) fn node_is_cut_off() {
     node.wait_until(&host, "offline");
     let words = alice
         .run(&["task", "submit", "-t", "node1::1", "--", "true"])
-        .fails(1);
+        .fails(2);
     assert!(words.contains("offline"), "{words}");
     let waiting = alice.submit(&["task", "submit", "-t", "node1::1", "--queue", "--", "true"]);
     node.root("touch /data/end; for i in $(seq 100); do [ -n \"$(docker ps -q)\" ] || break; sleep .2; done");
@@ -114,7 +114,7 @@ pub(crate) fn node_is_cut_off() {
 
 /// What `VM_ACS_OVERRIDE` promised: cards that fell into one group are apart once the runner has started.
 pub(crate) fn acs_is_overridden_at_start() {
-    let host = ClusterHost::start(&StoreOf::File);
+    let host = ClusterHost::start_for_labs(&StoreOf::File);
     let node = LabNode::join(&host, "node1", "[acs]\noverride = true");
     let groups = "for card in 07 08; do basename $(readlink /sys/bus/pci/devices/0000:$card:00.0/iommu_group); done";
     node.root("systemctl stop vfioctl-runner; vfioctl acs set 00:06.0 -rr,-cr --regroup 2>&1");
@@ -128,6 +128,6 @@ pub(crate) fn acs_is_overridden_at_start() {
     node.wait_until(&host, "online");
     let alice = Person::log_in(&host, "alice", "user");
     let shown = alice.json(&["node", "status", "node1"]);
-    let problems = shown["nodes"][0]["problems"].to_string();
+    let problems = shown["node"]["report"]["problems"].to_string();
     assert!(problems.contains("cannot be separated"), "{problems}");
 }

@@ -118,7 +118,8 @@ impl Stop<'_> {
 /// get.
 ///
 /// # Errors
-/// What stands in the way; what stays for ever is told before what passes.
+/// What stands in the way; what stays for ever is told before what passes, and GPUs that
+/// were named before what any node has.
 pub(crate) fn fit<'r>(room: &'r Room, demand: &Demand<'_>) -> Result<usize, Stop<'r>> {
     check_for_ever(room, demand)?;
     if !room.is_online {
@@ -127,17 +128,17 @@ pub(crate) fn fit<'r>(room: &'r Room, demand: &Demand<'_>) -> Result<usize, Stop
     if room.is_drained {
         return Err(Stop::Drained);
     }
-    if demand.cores > room.cores_free {
-        return Err(Stop::CoresTaken);
-    }
-    if demand.memory_on(room) > room.memory_free_mib {
-        return Err(Stop::MemoryTaken);
-    }
     let mut sharers = 0;
     for number in demand.named() {
         let gpu = room.gpu(*number).ok_or(Stop::NoGpu(*number))?;
         check_gpu(room, gpu, demand.gpu_use)?;
         sharers += gpu.holders.len();
+    }
+    if demand.cores > room.cores_free {
+        return Err(Stop::CoresTaken);
+    }
+    if demand.memory_on(room) > room.memory_free_mib {
+        return Err(Stop::MemoryTaken);
     }
     Ok(sharers + fit_described(room, demand)?)
 }

@@ -326,8 +326,14 @@ impl Agent {
                     Box::pin(futures_util::stream::iter([Ok(text)])) as crate::link::Bytes
                 }
             };
-            // The reader may have gone, which is no error.
-            let _ = link.send_log(&order, bytes).await;
+            // The reader may have gone, which is no error. A host that this node does not reach by its
+            // own name is: everything else goes well, and nobody would know why there are no logs.
+            if let Err(error @ LinkError::Unreachable(_)) = link.send_log(&order, bytes).await {
+                crate::log::warning(&format!(
+                    "the log of task '{}' cannot be sent to '{}': {error}",
+                    order.task, order.host
+                ));
+            }
         });
     }
 }
