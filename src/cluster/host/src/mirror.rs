@@ -4,6 +4,7 @@
 //! written, and by a watch of the store, with what other hosts have written; whatever is older than
 //! what stands there already is passed over.
 
+mod report;
 mod state;
 
 use std::collections::VecDeque;

@@ -171,7 +171,7 @@ impl Room {
             .memory
             .mib()
             .saturating_sub(reserved_mib(report.memory.mib()));
-        let mut room = Self {
+        let room = Self {
             node: node.clone(),
             is_online,
             is_drained,
@@ -193,11 +193,26 @@ impl Room {
             gpus_free: 0,
             kinds: Vec::new(),
         };
-        for (task, share) in &allocation.shares {
-            room.hold(task, share);
+        room.with(allocation)
+    }
+
+    /// The same node, with what these shares leave of it.
+    #[must_use]
+    pub fn taken_by(&self, allocation: &Allocation) -> Self {
+        self.clone().with(allocation)
+    }
+
+    fn with(mut self, allocation: &Allocation) -> Self {
+        self.cores_free = self.cores;
+        self.memory_free_mib = self.memory_mib;
+        for gpu in &mut self.gpus {
+            gpu.holders.clear();
         }
-        room.count();
-        room
+        for (task, share) in &allocation.shares {
+            self.hold(task, share);
+        }
+        self.count();
+        self
     }
 
     /// Takes room for a task.

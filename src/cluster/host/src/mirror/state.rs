@@ -14,6 +14,8 @@ use vfioctl_store::{Entry, Key, Listing, Revision};
 use crate::access::{JoinRecord, TokenRecord, UserRecord};
 use crate::cluster::{Alive, Enrolled};
 
+use super::report::Report;
+
 /// Something of the store, with when it was written.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Kept<T> {
@@ -28,7 +30,8 @@ pub(crate) struct State {
     pub(crate) tasks: BTreeMap<TaskId, Kept<Record>>,
     /// Tasks that wait, the first first.
     pub(crate) queue: BTreeSet<TaskId>,
-    pub(crate) nodes: BTreeMap<NodeName, Node>,
+    /// In boxes, since a tree has many empty places.
+    pub(crate) nodes: BTreeMap<NodeName, Box<Node>>,
     pub(crate) users: BTreeMap<UserName, Kept<UserRecord>>,
     pub(crate) tokens: HashMap<String, Kept<TokenRecord>>,
     pub(crate) joins: HashMap<String, Kept<JoinRecord>>,
@@ -41,7 +44,7 @@ pub(crate) struct State {
 #[derive(Debug, Default)]
 pub(crate) struct Node {
     pub(crate) enrolled: Option<Kept<Enrolled>>,
-    pub(crate) report: Option<Kept<Box<NodeReport>>>,
+    pub(crate) report: Option<Kept<Report>>,
     pub(crate) alive: Option<Kept<Alive>>,
     pub(crate) drained: Option<Revision>,
     pub(crate) allocation: Kept<Allocation>,
@@ -244,7 +247,10 @@ impl State {
                 }
             }
             ("reports", []) if !is_known(node.report.as_ref(), entry.revision) => {
-                node.report = read(entry)
+                node.report = read::<NodeReport>(entry).map(|kept| Kept {
+                    value: Report::of(&entry.value),
+                    revision: kept.revision,
+                });
             }
             ("alive", []) if !is_known(node.alive.as_ref(), entry.revision) => {
                 node.alive = read(entry);
@@ -256,6 +262,10 @@ impl State {
                 if let Some(allocation) = read(entry) {
                     node.allocation = allocation;
                 }
+                if let Some(room) = &mut node.room {
+                    *room = room.taken_by(&node.allocation.value);
+                }
+                return None;
             }
             ("logs", [stream]) => {
                 if let Some(order) = read(entry) {
@@ -363,14 +373,10 @@ impl Node {
     pub(crate) fn make_room(&mut self, name: &NodeName) {
         let is_online = self.alive.is_some();
         let is_drained = self.drained.is_some() || self.enrolled.is_none();
-        self.room = self.report.as_ref().map(|report| {
-            Room::new(
-                name,
-                &report.value,
-                &self.allocation.value,
-                is_online,
-                is_drained,
-            )
+        let report = self.report.as_ref().and_then(|report| report.value.read());
+        self.room = report.map(|report| {
+            let allocation = &self.allocation.value;
+            Room::new(name, &report, allocation, is_online, is_drained)
         });
     }
 
