@@ -79,7 +79,10 @@ fn judge(aim: Aim, unit: &str, ours: f64, ratio: Option<f64>) -> (String, String
     let (text, is_met) = match aim {
         Aim::Ratio(most) => (format!("ratio <= {most:.2}"), ratio.map(|r| r <= most)),
         Aim::Below(most) => (format!("< {}", with_unit(most, unit)), Some(ours < most)),
-        Aim::AtLeast(least) => (format!(">= {}", with_unit(least, unit)), Some(ours >= least)),
+        Aim::AtLeast(least) => (
+            format!(">= {}", with_unit(least, unit)),
+            Some(ours >= least),
+        ),
         Aim::None => ("-".into(), None),
     };
     let verdict = match is_met {

@@ -60,10 +60,11 @@ pub(crate) const MAX_STATUSES: usize = 2000;
 /// connection.
 pub(crate) const MAX_WAIT: Duration = Duration::from_secs(25);
 
-/// Connections at once. Each costs some 20 KiB while it is idle.
-pub const MAX_CONNECTIONS: usize = 20_000;
+/// Connections at once: a runner has a second one while it has something to tell, and users have some. Each
+/// costs some 10 KiB while a runner waits on it, and 30 KiB while a request is under way or expected.
+pub const MAX_CONNECTIONS: usize = 30_000;
 /// Connections at once from one address: a site behind one address has many nodes.
-pub(crate) const MAX_CONNECTIONS_AN_ADDRESS: usize = 12_000;
+pub(crate) const MAX_CONNECTIONS_AN_ADDRESS: usize = 24_000;
 /// How long a connection may take to agree on TLS.
 pub(crate) const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 /// How long a request's head may take to arrive once the connection stands or the last one was answered.

@@ -102,7 +102,8 @@ impl Links {
 
     /// Connects. TLS is agreed on while waiting, and what is asked meanwhile is sent after it.
     pub(super) fn open(&mut self, config: &Arc<ClientConfig>) -> Result<usize> {
-        let stream = TcpStream::connect_timeout(&self.address, PATIENCE).map_err(text("connect"))?;
+        let stream =
+            TcpStream::connect_timeout(&self.address, PATIENCE).map_err(text("connect"))?;
         stream.set_nodelay(true).map_err(text("connect"))?;
         stream.set_nonblocking(true).map_err(text("connect"))?;
         let name = ServerName::from(self.address.ip());

@@ -59,8 +59,8 @@ pub(crate) fn measure(bench: &mut Bench) -> Result<()> {
     std::thread::scope(|scope| {
         let all = scope.spawn(|| {
             cores.keep_to_own()?;
-            (if std::env::var_os("ONLY").is_some() { Ok(()) } else { with_tasks(&Host::start(&folder, cores)?, table)})
-                .and_then(|()| sizes(&Host::start(&folder, cores)?, table))
+            with_tasks(&mut Host::start(&folder, cores)?, table)?;
+            sizes(&Host::start(&folder, cores)?, table)
         });
         all.join().unwrap_or_else(|_| Err("it panicked".into()))
     })
@@ -88,7 +88,6 @@ fn sizes(host: &Host, table: &mut Table) -> Result<()> {
     let what = "memory of a host without nodes";
     table.alone(what, "MiB", empty / 1024.0, Aim::None);
     for size in SIZES {
-        if std::env::var("ONLY").is_ok_and(|m| m.parse().is_ok_and(|m: usize| size > m)) { break; }
         let is_largest = Some(&size) == SIZES.last();
         let growth = grow(host, &mut links, &mut nodes, size)?;
         let a_node = |kib: f64| (kib - empty) / size as f64;
@@ -102,7 +101,11 @@ fn sizes(host: &Host, table: &mut Table) -> Result<()> {
         let course = Course::of(host, &mut beats, &mut links, &mut nodes, time)?;
         beats.end(&mut links, &mut nodes)?;
         let what = of_size("memory a node, that and its connection");
-        let aim = if is_largest { Aim::Below(20.0) } else { Aim::None };
+        let aim = if is_largest {
+            Aim::Below(20.0)
+        } else {
+            Aim::None
+        };
         table.alone(&what, "KiB", a_node(course.memory_kib), aim);
         if is_largest {
             let what = of_size("memory of the host in all");
@@ -115,7 +118,11 @@ fn sizes(host: &Host, table: &mut Table) -> Result<()> {
         table.alone(&what, "µs", course.processor_us(), Aim::None);
 
         let most = saturate(host, &mut links, &mut nodes, ON_THEIR_WAY, SATURATED)?;
-        let aim = if is_largest { Aim::None } else { Aim::AtLeast(15_000.0) };
+        let aim = if is_largest {
+            Aim::None
+        } else {
+            Aim::AtLeast(15_000.0)
+        };
         let (what, peer) = (of_size("most heartbeats"), (TOLD, ORIGINAL.0));
         table.compare(&what, "/s", most.a_second, peer, aim);
         let what = of_size("processor time of one of the most");
@@ -228,14 +235,18 @@ impl Course {
 }
 
 /// How soon a task is at its node, and how many submissions there can be.
-fn with_tasks(host: &Host, table: &mut Table) -> Result<()> {
+fn with_tasks(host: &mut Host, table: &mut Table) -> Result<()> {
     let mut links = Links::new(host.cluster.address())?;
     let mut nodes = Nodes::new(host)?;
     let users = Users::arrive(host, &mut links)?;
     match host.sync_ms()? {
         Some(time) => table.alone("the disk: 4 KiB written and synced", "ms", time, Aim::None),
-        None => table.skip("durable", "the folder for temporary files is in memory; set TMPDIR"),
+        None => table.skip(
+            "durable",
+            "the folder for temporary files is in memory; set TMPDIR",
+        ),
     }
+    let mut answered = 0;
     for size in [1, WITH_TASKS] {
         let from = nodes.count();
         nodes.grow(&mut links, host, size)?;
@@ -243,25 +254,53 @@ fn with_tasks(host: &Host, table: &mut Table) -> Result<()> {
         let mut beats = Beats::begin(0..size, Wait::AtHost);
         beats.settle(&mut links, &mut nodes)?;
         let delays = submit_and_start(&mut links, &mut nodes, &mut beats, &users, FOLLOWED)?;
+        answered += FOLLOWED;
         tell_delays(table, size, delays);
         if size == WITH_TASKS {
             let done = submit_many(host, &mut links, &mut nodes, &mut beats, &users, SUBMITTING)?;
+            answered += done.answered;
             tell_submitted(table, size, done);
         }
         beats.end(&mut links, &mut nodes)?;
     }
+    host.cluster.kill();
+    host.cluster.serve();
+    let known = tasks::known(host)?;
+    let what = "answered submissions that are gone after the host was killed";
+    let lost = answered.saturating_sub(known) as f64;
+    table.alone(what, "", lost, Aim::Below(1.0));
     Ok(())
 }
 
 fn tell_delays(table: &mut Table, size: usize, delays: Delays) {
     let what = |what: &str| format!("{size} nodes beating: submit -> {what}");
     let answered = median(delays.answered);
-    table.alone(&what("answer to the user, median"), "ms", answered, Aim::None);
-    table.alone(&what("order at the runner, median"), "ms", median(delays.ordered), Aim::Below(50.0));
+    table.alone(
+        &what("answer to the user, median"),
+        "ms",
+        answered,
+        Aim::None,
+    );
+    table.alone(
+        &what("order at the runner, median"),
+        "ms",
+        median(delays.ordered),
+        Aim::Below(50.0),
+    );
     let started = delays.started;
     let last = percentile(started.clone(), 99);
-    table.alone(&what("the runner may start, median"), "ms", median(started), Aim::Below(50.0));
-    table.alone(&what("the runner may start, 99th percentile"), "ms", last, Aim::None);
+    table.alone(
+        &what("the runner may start, median"),
+        "ms",
+        median(started),
+        Aim::Below(50.0),
+    );
+    table.alone(
+        &what("the runner may start, 99th percentile"),
+        "ms",
+        last,
+        Aim::None,
+    );
 }
 
 fn tell_submitted(table: &mut Table, size: usize, done: Submitted) {
@@ -271,10 +310,20 @@ fn tell_submitted(table: &mut Table, size: usize, done: Submitted) {
     };
     let count = done.took.len() as f64;
     let a_second = count / done.time.as_secs_f64();
-    table.alone(&what("durable submissions"), "/s", a_second, Aim::AtLeast(2_000.0));
+    table.alone(
+        &what("durable submissions"),
+        "/s",
+        a_second,
+        Aim::AtLeast(2_000.0),
+    );
     let processor = done.processor.as_secs_f64() * 1e6 / count;
     table.alone(&what("processor time of one"), "µs", processor, Aim::None);
-    table.alone(&what("99th percentile"), "ms", percentile(done.took, 99), Aim::None);
+    table.alone(
+        &what("99th percentile"),
+        "ms",
+        percentile(done.took, 99),
+        Aim::None,
+    );
 }
 
 fn median(times: Vec<Duration>) -> f64 {

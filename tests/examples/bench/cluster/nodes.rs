@@ -112,9 +112,7 @@ impl Nodes {
         let first = doors.first().copied().unwrap_or_default();
         let mut joined = Vec::new();
         links.drive(&doors, |door, answer| {
-            let name = names
-                .get_mut(door - first)
-                .ok_or("there is no such door")?;
+            let name = names.get_mut(door - first).ok_or("there is no such door")?;
             if let Some(answer) = answer {
                 let value = answer.json()?;
                 if let Some(token) = value["token"].as_str() {
@@ -237,7 +235,11 @@ impl Nodes {
             self.connect(links, node)?;
         }
         let node = self.node(node)?;
-        let wait = if node.is_connected { wait } else { Duration::ZERO };
+        let wait = if node.is_connected {
+            wait
+        } else {
+            Duration::ZERO
+        };
         let link = node.link.ok_or("the node is not connected")?;
         let request = if node.session.is_empty() {
             node.asked = Asked::Register;

@@ -59,7 +59,13 @@ fn rooms(nodes: u32) -> Result<Vec<Room>> {
     }
     let room = |index: u32| {
         let name: NodeName = format!("node-{index}").parse().map_err(text)?;
-        Ok(Room::new(&name, &report, &Allocation::default(), true, false))
+        Ok(Room::new(
+            &name,
+            &report,
+            &Allocation::default(),
+            true,
+            false,
+        ))
     };
     (0..nodes).map(room).collect()
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use vfioctl_api::{Run, Wanted};
 use vfioctl_tests::cluster::client_config;
 
@@ -133,10 +133,7 @@ impl One {
         delays: &mut Delays,
     ) -> Result<bool> {
         if self.began.elapsed() > PATIENCE {
-            return Err(format!(
-                "{} was not given its task",
-                nodes.name(self.node)
-            ));
+            return Err(format!("{} was not given its task", nodes.name(self.node)));
         }
         match beats.turn(links, nodes)? {
             Event::Heard(heard) if heard.node == self.node => {
@@ -196,9 +193,11 @@ impl One {
         delays: &mut Delays,
     ) -> Result<()> {
         let reply = answer.json()?;
-        let Some(run) = self.run.as_ref().filter(|run| {
-            reply["accepted"][0] == json!({"task": run.task, "run": run.run})
-        }) else {
+        let Some(run) = self
+            .run
+            .as_ref()
+            .filter(|run| reply["accepted"][0] == json!({"task": run.task, "run": run.run}))
+        else {
             return Err(format!("the runner may not start its task: {reply}"));
         };
         delays.started.push(answer.at - self.began);
@@ -212,9 +211,19 @@ impl One {
 
 /// Submissions that were answered, and how long that took.
 pub(super) struct Submitted {
+    /// All of them, with those that were answered when the time was over.
+    pub(super) answered: usize,
     pub(super) took: Vec<Duration>,
     pub(super) time: Duration,
     pub(super) processor: Duration,
+}
+
+/// How many tasks the host knows.
+pub(super) fn known(host: &Host) -> Result<usize> {
+    let summary = host.cluster.ask("GET", "/v1/summary", &Value::Null);
+    let states = summary["tasks"].as_object().ok_or("no tasks are told")?;
+    let counts = states.values().filter_map(Value::as_u64);
+    usize::try_from(counts.sum::<u64>()).map_err(|error| error.to_string())
 }
 
 /// All users submit at once, over and over, each time to the next node.
@@ -265,6 +274,7 @@ pub(super) fn submit_many(
     }
     let (processor, elapsed) = counted.ok_or("nothing was submitted")?;
     Ok(Submitted {
+        answered: submitted,
         took,
         time: elapsed,
         processor,

@@ -1,8 +1,8 @@
 //! Nodes and GPUs, as they are shown.
 
 use vfioctl_api::{
-    GpuUse, GpuView, MemorySize, NodeName, NodeReport, NodeState, NodeView, Problem, ProblemCode, Summary,
-    TaskState,
+    GpuUse, GpuView, MemorySize, NodeName, NodeReport, NodeState, NodeView, Problem, ProblemCode,
+    Summary, TaskState,
 };
 use vfioctl_scheduler::Use;
 use vfioctl_store::Transaction;
@@ -168,12 +168,7 @@ fn report(node: &Node) -> Option<NodeReport> {
     node.report.as_ref().and_then(|report| report.value.read())
 }
 
-fn gpus(
-    state: &State,
-    name: &NodeName,
-    node: &Node,
-    report: Option<&NodeReport>,
-) -> Vec<GpuView> {
+fn gpus(state: &State, name: &NodeName, node: &Node, report: Option<&NodeReport>) -> Vec<GpuView> {
     let Some(report) = report else {
         return Vec::new();
     };

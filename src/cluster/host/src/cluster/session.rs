@@ -142,11 +142,7 @@ impl Cluster {
     ///
     /// # Errors
     /// As those of [`Self::sync`].
-    pub(crate) async fn hear_sync(
-        &self,
-        node: &NodeName,
-        sync: Sync,
-    ) -> Result<Exchange, Problem> {
+    pub(crate) async fn hear_sync(&self, node: &NodeName, sync: Sync) -> Result<Exchange, Problem> {
         let alive = self.check_session(node, &sync.session)?;
         check_count(&sync.statuses)?;
         match self.store.renew(lease_of(&alive)).await {

@@ -1,19 +1,15 @@
 //! The state: tasks, nodes and people, as the store has them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
-use tokio::sync::Notify;
-use vfioctl_api::{
-    LogOrder, Moment, NodeName, NodeReport, TaskId, TaskState, Telemetry, UserName, Wanted,
-};
+use vfioctl_api::{Moment, NodeName, NodeReport, TaskId, TaskState, UserName, Wanted};
 use vfioctl_scheduler::{Allocation, Record, Room};
 use vfioctl_store::{Entry, Key, Listing, Revision};
 
 use crate::access::{JoinRecord, TokenRecord, UserRecord};
-use crate::cluster::{Alive, Enrolled};
 
+use super::node::Node;
 use super::report::Report;
 
 /// Something of the store, with when it was written.
@@ -21,6 +17,15 @@ use super::report::Report;
 pub(crate) struct Kept<T> {
     pub(crate) value: T,
     pub(crate) revision: Revision,
+}
+
+impl Default for Kept<Allocation> {
+    fn default() -> Self {
+        Self {
+            value: Allocation::default(),
+            revision: 0,
+        }
+    }
 }
 
 /// What the store holds, understood.
@@ -38,41 +43,6 @@ pub(crate) struct State {
     /// Which node a certificate is of.
     pub(crate) certificates: HashMap<String, NodeName>,
     pub(crate) leader: Option<Kept<String>>,
-}
-
-/// A node, with all that is known of it.
-#[derive(Debug, Default)]
-pub(crate) struct Node {
-    pub(crate) enrolled: Option<Kept<Enrolled>>,
-    pub(crate) report: Option<Kept<Report>>,
-    pub(crate) alive: Option<Kept<Alive>>,
-    pub(crate) drained: Option<Revision>,
-    pub(crate) allocation: Kept<Allocation>,
-    /// What is left there, made of the above.
-    pub(crate) room: Option<Room>,
-    /// What its runner said last, to this host.
-    pub(crate) telemetry: Option<Telemetry>,
-    /// When, by this host's clock.
-    pub(crate) heard: Option<Moment>,
-    /// Since when it is not there, as far as this host knows.
-    pub(crate) gone_since: Option<Moment>,
-    /// Tasks that are its own.
-    pub(crate) tasks: BTreeSet<TaskId>,
-    /// When an order for it changed last.
-    pub(crate) changed: Revision,
-    /// Logs that somebody wants to read.
-    pub(crate) logs: BTreeMap<String, Kept<LogOrder>>,
-    /// Wakes whoever waits for orders.
-    pub(crate) notify: Arc<Notify>,
-}
-
-impl Default for Kept<Allocation> {
-    fn default() -> Self {
-        Self {
-            value: Allocation::default(),
-            revision: 0,
-        }
-    }
 }
 
 /// Whether what is known is as new as what is told.
@@ -365,51 +335,6 @@ impl State {
     /// The room of every node that has said what it is.
     pub(crate) fn rooms(&self) -> impl Iterator<Item = &Room> {
         self.nodes.values().filter_map(|node| node.room.as_ref())
-    }
-}
-
-impl Node {
-    /// Makes its room anew, after something has changed.
-    pub(crate) fn make_room(&mut self, name: &NodeName) {
-        let is_online = self.alive.is_some();
-        let is_drained = self.drained.is_some() || self.enrolled.is_none();
-        let report = self.report.as_ref().and_then(|report| report.value.read());
-        self.room = report.map(|report| {
-            let allocation = &self.allocation.value;
-            Room::new(name, &report, allocation, is_online, is_drained)
-        });
-    }
-
-    /// Whether its runner is there, registered with this session.
-    pub(crate) fn has_session(&self, session: &str) -> bool {
-        let alive = self.alive.as_ref();
-        alive.is_some_and(|alive| alive.value.session == session)
-    }
-
-    /// Whether nothing is known of it any more.
-    fn is_forgotten(&self) -> bool {
-        self.enrolled.is_none()
-            && self.report.is_none()
-            && self.alive.is_none()
-            && self.tasks.is_empty()
-            && self.allocation.value.shares.is_empty()
-    }
-
-    fn keys(&self, name: &NodeName) -> Vec<Key> {
-        let mut keys = Vec::new();
-        keys.extend(self.enrolled.iter().map(|_| crate::keys::node(name)));
-        keys.extend(self.report.iter().map(|_| crate::keys::report(name)));
-        keys.extend(self.alive.iter().map(|_| crate::keys::alive(name)));
-        keys.extend(self.drained.iter().map(|_| crate::keys::drained(name)));
-        if self.allocation.revision > 0 {
-            keys.push(crate::keys::allocation(name));
-        }
-        keys.extend(
-            self.logs
-                .keys()
-                .filter_map(|stream| crate::keys::log(name, stream)),
-        );
-        keys
     }
 }
 

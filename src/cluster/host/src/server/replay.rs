@@ -83,8 +83,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Replay<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        self.is_flushed
-            .store(flushed.is_ready(), Ordering::Relaxed);
+        self.is_flushed.store(flushed.is_ready(), Ordering::Relaxed);
         flushed
     }
 
@@ -102,7 +101,11 @@ mod tests {
     use super::*;
 
     fn replay(before: &[u8], stream: &[u8]) -> Replay<Cursor<Vec<u8>>> {
-        Replay::new(before.to_vec(), Cursor::new(stream.to_vec()), Arc::default())
+        Replay::new(
+            before.to_vec(),
+            Cursor::new(stream.to_vec()),
+            Arc::default(),
+        )
     }
 
     #[tokio::test]
