@@ -126,6 +126,19 @@ mod tests {
     }
 
     #[test]
+    fn the_example_that_is_installed_is_understood_with_all_of_its_settings() {
+        let text = include_str!("../../docs/examples/vfioctl.toml");
+        assert_eq!(at_boot(text), Ok(None));
+        let lines = text.lines().filter(|line| !line.starts_with("# "));
+        let settings: Vec<&str> = lines.map(|line| line.trim_start_matches('#')).collect();
+        let settings = settings.join("\n");
+        assert_eq!(at_boot(&settings), Ok(None));
+        let ports = AtBoot::Ports(vec!["0000:00:04.0".parse().unwrap()]);
+        let settings = settings.replace("at_boot = false", "at_boot = true");
+        assert_eq!(at_boot(&settings), Ok(Some(ports)));
+    }
+
+    #[test]
     fn tables_of_other_programs_are_left_to_them() {
         let text = "[host]\nlisten = '[::]:8443'\n[[runner.gpu]]\nx = {y = 1}\n\
                     [acs]\nat_boot = true\noverride = true\n";

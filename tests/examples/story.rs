@@ -127,6 +127,8 @@ fn tell() -> Result<(), String> {
         ));
     }
     let functions = before.lines().count();
+    drop(lab);
+    tell_of_a_cluster(&product)?;
     print(&format!(
         "\nDONE: the driver and the driver_override of all {functions} PCI functions are as they \
          were.\n\n\
@@ -135,6 +137,34 @@ fn tell() -> Result<(), String> {
            scripts/test           run every test\n  \
            scripts/run ADDRESS    the same with a device of this machine, where it has an IOMMU\n",
     ));
+    Ok(())
+}
+
+/// The same machine as a cluster of one node, with containers.
+fn tell_of_a_cluster(product: &Product) -> Result<(), String> {
+    let lab =
+        Lab::restore_installed(Profile::Engines, product).map_err(|error| error.to_string())?;
+    // What an administrator has done: containers are root on the node, so this is no small thing.
+    root(&lab, "usermod --append --groups docker alice")?;
+    say(
+        "The same machine, with Docker now. A host, its store and a runner of this machine start \
+         together, to try a cluster: nothing is configured, and nothing listens beyond the loopback.",
+    );
+    let dev = "vfioctl-host dev -- --default-image localhost/lab:1 >dev.log 2>&1 &";
+    let wait =
+        "for i in {1..100}; do grep -q registered dev.log && break; sleep 0.1; done; cat dev.log";
+    alice(&lab, &format!("{dev}\n{wait}"))?;
+    say("Work in a container that has two of the cards, and no other.");
+    let submit = "vfioctl task submit -t lab::0,1 --name look --wait -- ls /dev/dri";
+    alice(&lab, submit)?;
+    let seen = alice(&lab, "vfioctl task logs look")?;
+    if seen.matches("card").count() != 2 {
+        return Err(format!(
+            "the container should see two cards, and sees {seen}"
+        ));
+    }
+    say("And the node as the cluster sees it.");
+    alice(&lab, "vfioctl node status lab")?;
     Ok(())
 }
 

@@ -24,6 +24,7 @@ pub mod debian;
 pub mod differential;
 pub mod fake;
 pub mod guest;
+pub mod guide;
 pub mod lab;
 pub mod node;
 pub mod raw;

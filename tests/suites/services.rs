@@ -243,7 +243,7 @@ fn processes_of(subject: u32, folder: &Path) -> Vec<String> {
         let read = |name| std::fs::read(entry.path().join(name)).unwrap_or_default();
         let groups = String::from_utf8_lossy(&read("cgroup")).into_owned();
         let line = String::from_utf8_lossy(&read("cmdline")).replace('\0', " ");
-        // Without a line it is a zombie: only init has yet to look.
+        // Without a line it is a zombie, or dies; until then it keeps its group.
         if !line.is_empty() && (groups.contains(&group) || line.contains(folder)) {
             found.push(line);
         }
@@ -263,11 +263,16 @@ fn groups_of(subject: u32) -> usize {
 fn end(kind: Kind, is_killed: bool) {
     let (mut child, folder) = start_subject(kind);
     let subject = child.id();
-    let running = processes_of(subject, &folder);
-    assert!(
-        running.iter().any(|line| line.contains(LONG)),
-        "{running:?}"
-    );
+    let begun = Instant::now();
+    // An engine says that it runs when its runtime is about to become it.
+    loop {
+        let running = processes_of(subject, &folder);
+        if running.iter().any(|line| line.contains(LONG)) {
+            break;
+        }
+        assert!(begun.elapsed() < LIMIT, "{running:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
     assert!(groups_of(subject) > 0);
     if is_killed {
         child.kill().unwrap();
@@ -284,7 +289,8 @@ fn end(kind: Kind, is_killed: bool) {
     let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
     assert!(!mounts.contains(folder.to_str().unwrap()), "{mounts}");
     if is_killed {
-        // What is left then are empty groups, which the next harness removes, and a folder.
+        // What is left then are groups, which the next harness removes when the last in them has died,
+        // and a folder.
         drop(start(kind));
         std::fs::remove_dir_all(&folder).unwrap();
     }

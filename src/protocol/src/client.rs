@@ -60,6 +60,16 @@ impl RemoteError {
     pub fn reason(&self) -> Option<&str> {
         self.text("reason")
     }
+
+    /// What the helper says, and what it advises; the error's name where it says nothing, as a sentence.
+    pub fn sentence(&self) -> String {
+        let said = (self.text("message"), self.text("hint"));
+        match said {
+            (Some(message), Some(hint)) if !hint.is_empty() => format!("{message}; {hint}"),
+            (Some(message), _) => message.to_owned(),
+            (None, _) => format!("the helper answered '{}'", self.name),
+        }
+    }
 }
 
 impl Client {
@@ -222,7 +232,7 @@ impl fmt::Display for ClientError {
             Self::Malformed(what) => write!(f, "the helper's answer is not understood: {what}"),
             Self::Remote(error) => match error.text("message") {
                 Some(message) => f.write_str(message),
-                None => write!(f, "the helper answered '{}'", error.name),
+                None => f.write_str(&error.sentence()),
             },
         }
     }

@@ -71,7 +71,7 @@ impl ClusterHost {
             program,
             process: None,
         };
-        let output = host.try_program(&["init", "--name", "127.0.0.1"]);
+        let output = host.try_program(&["init", "--name", "127.0.0.1", "--name", "outside"]);
         assert!(output.status.success(), "{output:?}");
         host.admin = String::from_utf8(output.stdout).unwrap().trim().to_owned();
         assert!(!host.admin.is_empty(), "{:?}", host.admin);

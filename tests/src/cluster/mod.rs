@@ -3,12 +3,16 @@
 
 mod answer;
 mod host;
+mod lab_node;
+mod person;
 mod wire;
 
 use std::process::ExitCode;
 
 pub use answer::Answer;
 pub use host::{ClusterHost, Member, StoreOf};
+pub use lab_node::LabNode;
+pub use person::{Came, Person};
 pub use wire::{Identity, Wire, client_config};
 
 /// Says which program this process shall be.

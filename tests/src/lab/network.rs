@@ -18,8 +18,8 @@ use super::{Lab, SHORT, quote};
 pub const OUTSIDE: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 100);
 
 /// The ports of [`OUTSIDE`]. They are fixed because QEMU takes them only when it starts, and several
-/// because several control planes may run.
-pub const OUTSIDE_PORTS: [u16; 3] = [8443, 8444, 8445];
+/// because several control planes may run; the last is where a host listens by itself.
+pub const OUTSIDE_PORTS: [u16; 4] = [8443, 8444, 8445, 8470];
 
 /// A lab's own address; `tests/lab/overlay/usr/local/sbin/lab-network` gives it.
 const INSIDE: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
@@ -140,7 +140,10 @@ impl Lab {
             ip link set $card down
             ip link set $card address 52:54:00:${{id:0:2}}:${{id:2:2}}:${{id:4:2}}
             ip link set $card up
-            ip route add default via 10.0.2.2"
+            ip route add default via 10.0.2.2
+            # QEMU learns the new address when the lab asks for QEMU's.
+            timeout 2 bash -c 'echo >/dev/tcp/{OUTSIDE}/{}' 2>/dev/null || :",
+            OUTSIDE_PORTS[0]
         );
         self.run(&script, SHORT)?.success().map(drop)
     }

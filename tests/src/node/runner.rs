@@ -104,6 +104,7 @@ async fn run(folder: &Path) {
         address: "127.0.0.1".into(),
         default_machine_memory: MemorySize::from_mib(1024),
         data,
+        problems: Vec::new(),
     });
     let now = || {
         u64::try_from(

@@ -14,7 +14,7 @@ mod place;
 mod proxy;
 
 use libtest_mimic::Trial;
-use vfioctl_image::{Image, Variant};
+use vfioctl_image::Variant;
 use vfioctl_tests::debian::{Guest, base_image};
 use vfioctl_tests::node::run_runner_if_asked;
 use vfioctl_tests::suite::{self, ignored, trial};
@@ -38,11 +38,8 @@ const QUICK: [(&str, fn()); 8] = [
     ("guest_cannot_call_its_own_node", frames::guest_calls),
 ];
 
-/// Tests whose machines boot.
-const BOOTED: [(&str, fn(&Image)); 1] = [(
-    "debian_is_reached_by_ssh_stopped_started_and_removed",
-    boot::whole_life,
-)];
+/// The test whose machine boots.
+const BOOTED: &str = "debian_is_reached_by_ssh_stopped_started_and_removed";
 
 fn main() {
     proxy::run_proxy_if_asked();
@@ -61,14 +58,12 @@ fn main() {
             Err(reason) => ignored(name, reason.clone()),
         });
     }
-    for (name, test) in BOOTED {
-        trials.push(match &possible {
-            Ok(()) => trial(name, move || {
-                Guest::expect_possible().unwrap();
-                test(&base_image(Variant::Gpu).unwrap());
-            }),
-            Err(reason) => ignored(name, reason.clone()),
-        });
-    }
+    trials.push(match &possible {
+        Ok(()) => trial(BOOTED, || {
+            Guest::expect_possible().unwrap();
+            boot::whole_life(&base_image(Variant::Gpu).unwrap());
+        }),
+        Err(reason) => ignored(BOOTED, reason.clone()),
+    });
     suite::run(trials);
 }

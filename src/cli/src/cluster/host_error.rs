@@ -170,7 +170,7 @@ impl HostErrorKind {
         let why = match why {
             Wrong::UnknownIssuer | Wrong::BadSignature => WhyDistrusted::Authority,
             Wrong::NotValidForNameContext { presented, .. } => {
-                WhyDistrusted::Name(presented.clone())
+                WhyDistrusted::Name(presented.iter().map(|name| plain_name(name)).collect())
             }
             Wrong::NotValidForName => WhyDistrusted::Name(Vec::new()),
             Wrong::Expired
@@ -185,6 +185,14 @@ impl HostErrorKind {
             trusted,
         })
     }
+}
+
+/// A name of a certificate, which rustls tells as `DnsName("host")` or `IpAddress(192.0.2.7)`.
+fn plain_name(presented: &str) -> String {
+    let inner = presented
+        .split_once('(')
+        .and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.unwrap_or(presented).trim_matches('"').to_owned()
 }
 
 impl fmt::Display for WhyDistrusted {

@@ -33,8 +33,8 @@ pub(crate) enum ClusterVerb {
     ///
     /// Asks for the token, or reads it from standard input. Where neither --authority nor
     /// --fingerprint says whom to trust, shows the fingerprint of the cluster's authority and asks;
-    /// its administrator knows which it is: 'openssl x509 -noout -fingerprint -sha256 -in
-    /// authority.pem'. Everything is written to cluster.json in your folder for configuration,
+    /// its administrator knows which it is, and so does whoever has logged in already: 'vfioctl
+    /// whoami'. Everything is written to cluster.json in your folder for configuration,
     /// readable by you alone.
     Login(Late<Login>),
     /// Forget the cluster that 'login' got to know. The token stays one: 'token revoke' ends that.

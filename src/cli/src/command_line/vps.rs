@@ -93,8 +93,8 @@ pub(crate) struct MachineArgs {
     /// Base image of the machine; its node's default without it.
     #[arg(long, value_name = "NAME")]
     pub(crate) vm_image: Option<ImageName>,
-    /// Size of the machine's disk in GiB; that of the image without it.
-    #[arg(long, value_name = "GIB")]
+    /// Size of the machine's disk in GiB, as 100 or 100G; that of the image without it.
+    #[arg(long, value_name = "GIB", value_parser = parse_gib)]
     pub(crate) vm_disk: Option<u32>,
     /// Memory of the machine in MiB; another way to say --memory.
     #[arg(long, value_name = "MIB", conflicts_with = "memory")]
@@ -140,4 +140,27 @@ pub(crate) struct Ssh {
     /// A command to run there, behind '--'.
     #[arg(value_name = "COMMAND", last = true)]
     pub(crate) command: Vec<String>,
+}
+
+/// A whole number of GiB, with or without its unit.
+fn parse_gib(text: &str) -> Result<u32, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = text.get(digits.len()..).unwrap_or_default();
+    match (digits.parse(), unit.to_ascii_lowercase().as_str()) {
+        (Ok(gib), "" | "g" | "gb" | "gib") if gib > 0 => Ok(gib),
+        _ => Err("a disk is given as a whole number of GiB: 100, or 100G".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn disks_are_whole_gibibytes() {
+        assert_eq!((parse_gib("100"), parse_gib("100G")), (Ok(100), Ok(100)));
+        for text in ["", "G", "0", "1.5G", "100M", "-1", "1T"] {
+            assert!(parse_gib(text).is_err(), "{text}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::NodeName;
+use crate::{NodeName, TaskId};
 
 /// The number of a GPU on its node. It is given once, by where the GPU sits, and stays over
 /// reboots, binds and changes of driver.
@@ -112,6 +112,28 @@ pub struct Holder {
     pub user: Option<String>,
     /// Whether nobody else may have the GPU meanwhile.
     pub exclusive: bool,
+}
+
+impl Holder {
+    /// How the names of a cluster's containers begin on a node; the task follows.
+    pub const CONTAINER_PREFIX: &str = "vfioctl-";
+    /// How the names of a cluster's machines begin on a node; the task follows.
+    pub const MACHINE_PREFIX: &str = "vps-";
+
+    /// The task of a cluster that this is, by its name.
+    pub fn task(&self) -> Option<TaskId> {
+        let prefix = match self.kind {
+            HolderKind::Person => return None,
+            HolderKind::Machine => Self::MACHINE_PREFIX,
+            HolderKind::Container => Self::CONTAINER_PREFIX,
+        };
+        self.name
+            .strip_prefix(prefix)?
+            .split('-')
+            .next()?
+            .parse()
+            .ok()
+    }
 }
 
 impl fmt::Display for Holder {

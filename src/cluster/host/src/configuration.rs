@@ -194,6 +194,56 @@ mod tests {
         assert_eq!(configuration.listen.port(), 8470);
     }
 
+    /// The example that is installed, and the same with all of its settings switched on.
+    fn example() -> [String; 2] {
+        let text = include_str!("../../../../docs/examples/vfioctl.toml");
+        let lines = text.lines().filter(|line| !line.starts_with("# "));
+        let settings: Vec<&str> = lines.map(|line| line.trim_start_matches('#')).collect();
+        [text.to_owned(), settings.join("\n")]
+    }
+
+    #[test]
+    fn the_example_has_every_key_and_says_what_is_by_itself() {
+        let [as_it_is, with_all] = example();
+        assert_eq!(
+            Configuration::parse(&as_it_is),
+            Ok(Configuration::default())
+        );
+        let path = |name: &str| Some(PathBuf::from(format!("/etc/vfioctl/{name}")));
+        let Configuration {
+            listen,
+            data,
+            store,
+            ..
+        } = Configuration::default();
+        // All fields by name, so that one that is added is missed here.
+        let expected = Configuration {
+            listen,
+            address: Some("https://host.example:8470".into()),
+            data,
+            store,
+            etcd: Etcd {
+                endpoints: [1, 2, 3]
+                    .map(|number| format!("https://192.0.2.{number}:2379"))
+                    .to_vec(),
+                authority: path("etcd-authority.pem"),
+                certificate: path("etcd.pem"),
+                key: path("etcd.key"),
+                user: Some("vfioctl".into()),
+                password_file: path("etcd-password"),
+            },
+            certificate: path("host.pem"),
+            key: path("host.key"),
+            threads: Some(4),
+        };
+        assert_eq!(Configuration::parse(&with_all), Ok(expected));
+        // A default that is left out would not be missed above.
+        for key in ["listen", "data", "store"] {
+            let is_there = |line: &str| line.starts_with(&format!("{key} = "));
+            assert!(with_all.lines().any(is_there), "{key}");
+        }
+    }
+
     #[test]
     fn what_is_misspelt_or_does_not_fit_is_named() {
         let cases = [

@@ -26,4 +26,9 @@ mod server;
 mod start;
 
 pub use start::run;
+
+/// The definition of the command line, for man pages.
+pub fn command() -> clap::Command {
+    <command_line::CommandLine as clap::CommandFactory>::command()
+}
 use vfioctl_service::log;

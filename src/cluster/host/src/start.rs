@@ -93,7 +93,8 @@ fn try_run(line: CommandLine) -> Result<(), StartError> {
         .map_err(|error| StartError::new("cannot start", &error).hint("mend the configuration"))?;
     if let Verb::Init(_) = line.verb {
         // Before there are threads.
-        become_owner(&configuration.data)
+        let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+        become_owner(&configuration.data, &arguments, None)
             .map_err(|error| StartError::new("cannot set up the cluster", &error))?;
     }
     let runtime = runtime(configuration.threads)?;
@@ -268,8 +269,9 @@ async fn init(arguments: &Init, configuration: &Configuration) -> Result<(), Sta
             let authority = Authority::make().map_err(|error| failed(&error))?;
             authority.write(data).map_err(|error| failed(&error))?;
             say(&format!(
-                "made the cluster's authority in '{}'",
-                data.display()
+                "made the cluster's authority in '{}'; users know it by its fingerprint:\n  {}",
+                data.display(),
+                authority.fingerprint()
             ));
             authority
         }

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, access};
 use serde::Deserialize;
 use vfioctl_api::{ImageName, MemorySize};
 
@@ -13,6 +14,10 @@ use vfioctl_api::{ImageName, MemorySize};
 pub(crate) const PATH: &str = "/etc/vfioctl/vfioctl.toml";
 /// Longest file that is read: it has a few lines.
 const MAX_BYTES: u64 = 64 << 10;
+/// Where `vfioctl-machines.socket` listens, behind which is the user that machines run as.
+const MACHINES_SOCKET: &str = "/run/vfioctl-machines.sock";
+/// That user's group.
+const MACHINES_GROUP: &str = "vfioctl-machine";
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -46,8 +51,8 @@ pub struct Configuration {
     pub data: PathBuf,
     /// The helper's socket.
     pub helper: PathBuf,
-    /// The socket through which machines are started as another user; the helper's own where nothing
-    /// is said.
+    /// The socket through which machines are started as another user. Where nothing is said, the usual
+    /// one if it is there for this user, else the helper's own.
     pub machine_helper: Option<PathBuf>,
     /// Containers.
     pub containers: Containers,
@@ -94,7 +99,8 @@ pub struct Machines {
     pub default_memory_mib: u64,
     /// Ports that machines are reached at by SSH.
     pub ssh_ports: PortRange,
-    /// The group that may write the disks of machines, where they run as another user.
+    /// The group that may write the disks of machines, where they run as another user; the usual one
+    /// where the usual socket is used.
     pub group: Option<String>,
 }
 
@@ -165,6 +171,23 @@ impl Default for Machines {
             },
             group: None,
         }
+    }
+}
+
+impl Configuration {
+    /// The same, where machines run as the user that is there for them.
+    pub(crate) fn with_user_of_machines(self) -> Self {
+        let is_there = access(MACHINES_SOCKET, Access::WRITE_OK).is_ok();
+        self.with_machines_socket(is_there)
+    }
+
+    fn with_machines_socket(mut self, is_there: bool) -> Self {
+        if self.machine_helper.is_none() && is_there {
+            self.machine_helper = Some(MACHINES_SOCKET.into());
+            let group = self.machines.group;
+            self.machines.group = Some(group.unwrap_or_else(|| MACHINES_GROUP.into()));
+        }
+        self
     }
 }
 
@@ -264,6 +287,89 @@ mod tests {
             ..Configuration::default()
         };
         assert_eq!(Configuration::parse(text), Ok(expected));
+    }
+
+    #[test]
+    fn machines_have_a_user_of_their_own_where_nothing_else_is_said() {
+        let user = |text: &str, is_there| {
+            let configuration = Configuration::parse(text).unwrap();
+            let configuration = configuration.with_machines_socket(is_there);
+            let socket = configuration.machine_helper;
+            let group = configuration.machines.group;
+            (socket.map(|path| path.display().to_string()), group)
+        };
+        let usual = Some(MACHINES_SOCKET.to_owned());
+        let own = Some("/run/vfioctl/helper.sock".to_owned());
+        assert_eq!(user("", true), (usual.clone(), Some(MACHINES_GROUP.into())));
+        assert_eq!(user("", false), (None, None));
+        let other = "[runner.machines]\ngroup = 'guests'";
+        assert_eq!(user(other, true), (usual, Some("guests".into())));
+        let helper = "[runner]\nmachine_helper = '/run/vfioctl/helper.sock'";
+        assert_eq!(user(helper, true), (own, None));
+    }
+
+    /// The example that is installed, and the same with all of its settings switched on.
+    fn example() -> [String; 2] {
+        let text = include_str!("../../../../docs/examples/vfioctl.toml");
+        let lines = text.lines().filter(|line| !line.starts_with("# "));
+        let settings: Vec<&str> = lines.map(|line| line.trim_start_matches('#')).collect();
+        [text.to_owned(), settings.join("\n")]
+    }
+
+    #[test]
+    fn the_example_has_every_key_and_says_what_is_by_itself() {
+        let [as_it_is, with_all] = example();
+        assert_eq!(
+            Configuration::parse(&as_it_is),
+            Ok(Configuration::default())
+        );
+        let usual = Configuration::default();
+        let (containers, machines) = (usual.containers, usual.machines);
+        // All fields by name, so that one that is added is missed here.
+        let expected = Configuration {
+            hosts: vec!["https://host.example:8470".into()],
+            address: Some("192.0.2.7".into()),
+            data: usual.data,
+            helper: usual.helper,
+            machine_helper: Some(MACHINES_SOCKET.into()),
+            containers: Containers {
+                socket: Some("/run/docker.sock".into()),
+                enabled: containers.enabled,
+                default_image: containers.default_image,
+                archives: containers.archives,
+                mounts: containers.mounts,
+                allow_privileged: containers.allow_privileged,
+                network: containers.network,
+                ssh_ports: containers.ssh_ports,
+            },
+            machines: Machines {
+                enabled: machines.enabled,
+                images: Some(vfioctl_image::Library::DEFAULT_FOLDER.into()),
+                default_image: "debian-12".parse().ok(),
+                default_memory_mib: machines.default_memory_mib,
+                ssh_ports: machines.ssh_ports,
+                group: Some(MACHINES_GROUP.into()),
+            },
+            overrides_acs: usual.overrides_acs,
+        };
+        assert_eq!(Configuration::parse(&with_all), Ok(expected));
+        // A default that is left out would not be missed above.
+        for key in [
+            "data",
+            "helper",
+            "enabled",
+            "default_image",
+            "archives",
+            "mounts",
+            "allow_privileged",
+            "network",
+            "ssh_ports",
+            "default_memory_mib",
+            "override",
+        ] {
+            let is_there = |line: &str| line.starts_with(&format!("{key} = "));
+            assert!(with_all.lines().any(is_there), "{key}");
+        }
     }
 
     #[test]

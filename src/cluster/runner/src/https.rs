@@ -279,7 +279,10 @@ pub async fn join(host: &str, token: &str, request: String) -> Result<Enrolled, 
         .send()
         .await;
     read_answer(sent).await.map_err(|error| match error {
-        LinkError::Refused(problem) => problem.message,
+        LinkError::Refused(Problem { message, hint, .. }) => match hint {
+            Some(hint) => format!("{message}\n  try: {hint}"),
+            None => message,
+        },
         LinkError::Unreachable(reason) => format!("{host} does not answer: {reason}"),
     })
 }

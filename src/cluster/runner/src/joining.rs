@@ -1,5 +1,6 @@
 //! Joining a cluster: a key of one's own, and a certificate for it.
 
+use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 
@@ -44,18 +45,28 @@ pub(crate) async fn join(arguments: &Join, configuration: &Configuration) -> Res
     Ok(())
 }
 
+/// The file with the token; none: it comes from standard input.
+///
+/// # Errors
+/// Where it cannot be opened, as a sentence.
+pub(crate) fn open_token(file: Option<&Path>) -> Result<Option<File>, String> {
+    match file.filter(|path| *path != Path::new("-")) {
+        Some(path) => File::open(path)
+            .map(Some)
+            .map_err(|error| format!("cannot read '{}': {error}", path.display())),
+        None => Ok(None),
+    }
+}
+
 fn read_token(file: Option<&Path>) -> Result<String, String> {
     let mut text = String::new();
-    let read = match file {
-        Some(path) if path != Path::new("-") => std::fs::File::open(path)
-            .and_then(|file| file.take(MAX_TOKEN_BYTES).read_to_string(&mut text))
-            .map_err(|error| format!("cannot read '{}': {error}", path.display())),
-        _ => std::io::stdin()
+    let read = match open_token(file)? {
+        Some(file) => file.take(MAX_TOKEN_BYTES).read_to_string(&mut text),
+        None => std::io::stdin()
             .take(MAX_TOKEN_BYTES)
-            .read_to_string(&mut text)
-            .map_err(|error| format!("cannot read the token from standard input: {error}")),
+            .read_to_string(&mut text),
     };
-    read?;
+    read.map_err(|error| format!("cannot read the token: {error}"))?;
     let token = text.trim().to_owned();
     if token.is_empty() {
         return Err("there is no token; 'vfioctl node invite NAME' makes one".into());

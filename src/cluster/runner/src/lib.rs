@@ -8,6 +8,7 @@
 //! engine's.
 #![forbid(unsafe_code)]
 
+mod acs;
 pub mod agent;
 mod command_line;
 pub mod configuration;
@@ -26,4 +27,9 @@ mod whole_file;
 pub mod world;
 
 pub use start::run;
+
+/// The definition of the command line, for man pages.
+pub fn command() -> clap::Command {
+    <command_line::CommandLine as clap::CommandFactory>::command()
+}
 use vfioctl_service::log;

@@ -64,6 +64,11 @@ pub(crate) const NVML_KILL: Duration = Duration::from_secs(2);
 pub(crate) const NVML_LET_GO: Duration = Duration::from_secs(5);
 /// Longest answer of a reader: a GPU has some 400 bytes.
 pub(crate) const NVML_MAX_ANSWER_BYTES: u64 = 1 << 20;
+/// How long the helper may take from one step of grouping GPUs anew to the next: a driver that lets go
+/// of its card, or the kernel that finds it again.
+pub(crate) const ACS_STEP: Duration = Duration::from_secs(30);
+/// How long the node's first report waits for that: systemd waits 90 s for the runner.
+pub(crate) const ACS_TIME: Duration = Duration::from_secs(60);
 /// How long what still hangs in a driver may hold the end of the runner.
 pub(crate) const END_TIME: Duration = Duration::from_secs(1);
 

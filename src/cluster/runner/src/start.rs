@@ -1,6 +1,7 @@
 //! From the command line to the agent.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::File;
 use std::net::{IpAddr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -11,10 +12,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::Parser as _;
 use rustix::fs::{FlockOperation, flock};
 use vfioctl_api::TaskId;
-use vfioctl_scan::SysRoot;
+use vfioctl_scan::{SysRoot, read_memory};
 
 use crate::agent::{self, Clock};
-use crate::command_line::{CommandLine, Dev, ShowGpus, Verb};
+use crate::command_line::{CommandLine, Dev, Join, ShowGpus, Verb};
 use crate::configuration::Configuration;
 use crate::container::{self, Containers};
 use crate::gpu::{self, LiveGpus};
@@ -23,7 +24,7 @@ use crate::journal::{FolderJournal, Journal as _};
 use crate::limits::{END_TIME, MAX_LOG_BYTES};
 use crate::machine::{self, Machines};
 use crate::node::{Absent, Gpus, LiveNode, Parts, Side};
-use crate::{joining, log};
+use crate::{acs, joining, log};
 
 /// Runs the runner; the whole of the program.
 pub fn run() -> ExitCode {
@@ -51,12 +52,9 @@ fn try_run(line: CommandLine) -> Result<(), String> {
         // It lives as long as its machine, and needs none of what follows.
         return relay.run();
     }
-    if let Verb::Join(_) = line.verb {
+    if let Verb::Join(arguments) = &line.verb {
         // Before there are threads.
-        let data = Configuration::read(&line.config)
-            .map_err(|error| error.to_string())?
-            .data;
-        vfioctl_service::become_owner(&data).map_err(|error| error.to_string())?;
+        become_runner(arguments, &line.config)?;
     }
     // Two programs of one address space would otherwise disagree about who encrypts.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -67,7 +65,7 @@ fn try_run(line: CommandLine) -> Result<(), String> {
     let configuration = || Configuration::read(&line.config).map_err(|error| error.to_string());
     let done = runtime.block_on(async {
         match line.verb {
-            Verb::Run => serve(configuration()?).await,
+            Verb::Run => serve(configuration()?.with_user_of_machines()).await,
             Verb::Join(arguments) => joining::join(&arguments, &configuration()?).await,
             Verb::Gpus(arguments) => show_gpus(&arguments, &configuration()?).await,
             Verb::Nvml(arguments) => {
@@ -120,6 +118,18 @@ fn of_dev(arguments: Dev) -> Configuration {
     configuration
 }
 
+/// Root joins as the user that the runner will be.
+fn become_runner(arguments: &Join, config: &Path) -> Result<(), String> {
+    let configuration = Configuration::read(config).map_err(|error| error.to_string())?;
+    let token = joining::open_token(arguments.token_file.as_deref())?;
+    let again = ["--config".into(), config.into(), "join".into()]
+        .into_iter()
+        .chain([OsString::from(&arguments.host)]);
+    let again: Vec<OsString> = again.collect();
+    vfioctl_service::become_owner(&configuration.data, &again, token)
+        .map_err(|error| error.to_string())
+}
+
 async fn serve(configuration: Configuration) -> Result<(), String> {
     let data = configuration.data.clone();
     let _lock = lock(&data)?;
@@ -131,7 +141,11 @@ async fn serve(configuration: Configuration) -> Result<(), String> {
     let journal = FolderJournal::open(&data.join("journal")).map_err(|error| error.to_string())?;
     let saved = journal.read().await.map_err(|error| error.to_string())?;
     let known = saved.into_iter().map(|saved| saved.order.task).collect();
-    let node = live_node(&configuration, &hosts, known)?;
+    let problems = match configuration.overrides_acs {
+        true => acs::isolate_gpus(configuration.helper.clone()).await,
+        false => Vec::new(),
+    };
+    let node = live_node(&configuration, &hosts, known, problems)?;
     let parts = agent::Parts {
         link: Arc::new(link),
         world: Arc::new(node),
@@ -153,8 +167,11 @@ fn live_node(
     configuration: &Configuration,
     hosts: &[String],
     known: BTreeSet<TaskId>,
+    problems: Vec<String>,
 ) -> Result<LiveNode, String> {
     let root = SysRoot::live().map_err(|error| error.to_string())?;
+    // Said once and here: no host takes a node of which this is not known.
+    read_memory(&root).map_err(|error| error.to_string())?;
     let gpus: Arc<dyn Gpus> = Arc::new(live_gpus(configuration, &configuration.data, Ok(()))?);
     let address = configuration
         .address
@@ -168,6 +185,7 @@ fn live_node(
         address,
         default_machine_memory: configuration.machines.default_memory(),
         data: configuration.data.clone(),
+        problems,
     }))
 }
 
@@ -201,11 +219,12 @@ fn machines(configuration: &Configuration, gpus: &Arc<dyn Gpus>, address: &str) 
         return Arc::new(Absent::new(because));
     }
     let open = || {
-        let of_other = configuration.machine_helper.as_ref();
+        let own = &configuration.helper;
+        let helper = configuration.machine_helper.as_ref().unwrap_or(own);
         Machines::open(machine::Parts {
             configuration: configuration.machines.clone(),
-            helper: of_other.unwrap_or(&configuration.helper).clone(),
-            is_own_user: of_other.is_none(),
+            helper: helper.clone(),
+            is_own_user: helper == own,
             gpus: Arc::clone(gpus),
             root: Arc::new(SysRoot::live().map_err(|error| error.to_string())?),
             data: configuration.data.clone(),

@@ -122,7 +122,8 @@ fn apply(record: &Record, status: &TaskStatus, now: Moment) -> Record {
                 TaskState::Running
             };
             task.reason = None;
-            task.progress.clone_from(progress);
+            // What it was waiting for matters to nobody who has it stopped.
+            task.progress = progress.clone().filter(|_| !is_ending);
             task.ssh.clone_from(ssh);
             task.started = task.started.or(Some(now));
         }
@@ -308,6 +309,7 @@ pub fn kill(record: &Record, now: Moment) -> Result<Record, Refused> {
         TaskState::Starting | TaskState::Running | TaskState::Stopping => {
             changed.wanted = changed.wanted.max(Wanted::Kill);
             changed.task.state = TaskState::Stopping;
+            changed.task.progress = None;
         }
         TaskState::Lost => {
             changed.wanted = changed.wanted.max(Wanted::Kill);
@@ -342,6 +344,7 @@ pub fn stop(record: &Record) -> Result<Record, Refused> {
             let mut changed = record.clone();
             changed.wanted = Wanted::Stop;
             changed.task.state = TaskState::Stopping;
+            changed.task.progress = None;
             Ok(changed)
         }
         TaskState::Stopping => Ok(record.clone()),

@@ -171,7 +171,7 @@ impl Room {
             .memory
             .mib()
             .saturating_sub(reserved_mib(report.memory.mib()));
-        let room = Self {
+        let mut room = Self {
             node: node.clone(),
             is_online,
             is_drained,
@@ -193,6 +193,7 @@ impl Room {
             gpus_free: 0,
             kinds: Vec::new(),
         };
+        room.forget_own_work(report);
         room.with(allocation)
     }
 
@@ -213,6 +214,25 @@ impl Room {
         }
         self.count();
         self
+    }
+
+    /// Where the cluster's own work has a GPU, or one that goes with it, the node says that the GPU cannot
+    /// be had, and says so until it has looked again. What that work has is in the allocation; and where
+    /// there is another reason too, the node's helper refuses.
+    fn forget_own_work(&mut self, report: &NodeReport) {
+        let is_own = |gpu: &&Gpu| gpu.holders.iter().any(|holder| holder.task().is_some());
+        let own: Vec<GpuNumber> = report
+            .gpus
+            .iter()
+            .filter(is_own)
+            .map(|gpu| gpu.number)
+            .collect();
+        for gpu in &mut self.gpus {
+            if own.contains(&gpu.number) || gpu.together.iter().any(|mate| own.contains(mate)) {
+                gpu.vfio = Capability::yes();
+                gpu.containers = Capability::yes();
+            }
+        }
     }
 
     /// Takes room for a task.

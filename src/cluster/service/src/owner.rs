@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -35,11 +36,16 @@ impl fmt::Display for BecomeError {
 impl std::error::Error for BecomeError {}
 
 /// Where root works in a folder of somebody else, starts this program anew as its owner, with nobody's
-/// groups but theirs. Does nothing where the folder is root's or missing, or another user asks.
+/// groups but theirs, with these arguments and this as its standard input: what the owner may not open is
+/// opened by root before. Does nothing where the folder is root's or missing, or another user asks.
 ///
 /// # Errors
 /// Where that cannot be done; where it is, this does not return.
-pub fn become_owner(folder: &Path) -> Result<(), BecomeError> {
+pub fn become_owner(
+    folder: &Path,
+    arguments: &[OsString],
+    input: Option<File>,
+) -> Result<(), BecomeError> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
     }
@@ -54,13 +60,15 @@ pub fn become_owner(folder: &Path) -> Result<(), BecomeError> {
         because,
     };
     let program = std::env::current_exe().map_err(failed)?;
-    let arguments = switch(metadata.uid(), metadata.gid());
-    let because = Command::new(SETPRIV)
-        .args(arguments)
+    let mut command = Command::new(SETPRIV);
+    command
+        .args(switch(metadata.uid(), metadata.gid()))
         .arg(program)
-        .args(std::env::args_os().skip(1))
-        .exec();
-    Err(failed(because))
+        .args(arguments);
+    if let Some(input) = input {
+        command.stdin(input);
+    }
+    Err(failed(command.exec()))
 }
 
 fn switch(uid: u32, gid: u32) -> [OsString; 5] {
@@ -86,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_folder_that_is_missing_or_ones_own_changes_nobody() {
-        become_owner(Path::new("/nonexistent/vfioctl")).unwrap();
-        become_owner(Path::new("/")).unwrap();
+        become_owner(Path::new("/nonexistent/vfioctl"), &[], None).unwrap();
+        become_owner(Path::new("/"), &[], None).unwrap();
     }
 }

@@ -110,7 +110,12 @@ impl Cluster {
             (node.allocation.value.shares.len(), node.alive.clone())
         };
         if busy > 0 {
-            let message = format!("{busy} tasks hold room on node '{name}'");
+            let tasks = if busy == 1 {
+                "1 task holds".to_owned()
+            } else {
+                format!("{busy} tasks hold")
+            };
+            let message = format!("{tasks} room on node '{name}'");
             return Err(Problem::new(ProblemCode::WrongState, message).hint(format!(
                 "drain it, and end them: 'vfioctl task list --node {name}'"
             )));

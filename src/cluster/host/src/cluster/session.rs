@@ -298,7 +298,9 @@ fn check_report(report: &NodeReport) -> Result<(), Problem> {
         ));
     }
     if report.cores == 0 || report.memory.mib() == 0 {
-        return wrong("a node has processors and memory".into());
+        return wrong(
+            "the runner tells of no processors or no memory; it could not read them".into(),
+        );
     }
     if report.machine.is_empty() || report.machine.len() > 64 {
         return wrong("a node says which machine it is".into());

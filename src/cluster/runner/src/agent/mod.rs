@@ -61,6 +61,8 @@ struct Agent {
     /// Held by every exchange, and alone by a registration: what an exchange brings is on the board
     /// before the board is told.
     talking: RwLock<()>,
+    /// What went wrong last. It is said once, until something goes well.
+    trouble: std::sync::Mutex<Option<String>>,
 }
 
 /// A registration.
@@ -86,6 +88,7 @@ pub async fn run(parts: Parts) -> Result<(), JournalError> {
         reported: std::sync::Mutex::default(),
         logs: Arc::new(Semaphore::new(MAX_LOGS)),
         talking: RwLock::new(()),
+        trouble: std::sync::Mutex::default(),
     });
     let _workers = Workers(Arc::clone(&agent.board));
     agent.board.take_up();
@@ -138,7 +141,10 @@ impl Agent {
                 None => self.register().await,
             };
             match done {
-                Ok(()) => pause = FIRST_RETRY,
+                Ok(()) => {
+                    pause = FIRST_RETRY;
+                    self.note_well();
+                }
                 Err(error) => {
                     self.note(&error);
                     tokio::time::sleep(pause).await;
@@ -195,9 +201,26 @@ impl Agent {
     fn note(&self, error: &LinkError) {
         if error.is_session_ended() {
             self.set_session(None);
-        } else {
-            crate::log::warning(&format!("{error}; trying again"));
+            return;
         }
+        let text = error.to_string();
+        let mut trouble = self.trouble();
+        if trouble.as_ref() != Some(&text) {
+            crate::log::warning(&format!("{text}; trying again"));
+            *trouble = Some(text);
+        }
+    }
+
+    fn note_well(&self) {
+        if self.trouble().take().is_some() {
+            crate::log::info("in touch with the cluster again");
+        }
+    }
+
+    fn trouble(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.trouble
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     async fn register(&self) -> Result<(), LinkError> {

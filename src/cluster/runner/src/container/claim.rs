@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use vfioctl_protocol::{Client, ClientError, RemoteError, container, device};
+use vfioctl_api::Holder;
+use vfioctl_protocol::{Client, ClientError, container, device};
 
 use crate::limits::CLAIM_TIME;
 
 /// How the names of this project's containers begin.
-pub(super) const PREFIX: &str = "vfioctl-";
+pub(super) const PREFIX: &str = Holder::CONTAINER_PREFIX;
 
 /// What a container claims.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +78,7 @@ impl Helper {
                 ClientError::Remote(_) | ClientError::NotRunning(_) | ClientError::NotPermitted(_)
             ),
             reason: match &error {
-                ClientError::Remote(remote) => in_its_words(remote),
+                ClientError::Remote(remote) => remote.sentence(),
                 error => format!(
                     "GPUs are given out by the helper only, and it cannot be asked: {error}"
                 ),
@@ -143,14 +144,5 @@ impl Helper {
             Ok(done) => done,
             Err(error) => Err(ClientError::Malformed(error.to_string())),
         }
-    }
-}
-
-/// What the helper says, with what it advises.
-fn in_its_words(remote: &RemoteError) -> String {
-    let message = remote.text("message").unwrap_or(&remote.name);
-    match remote.text("hint").filter(|hint| !hint.is_empty()) {
-        Some(hint) => format!("{message}; {hint}"),
-        None => message.to_owned(),
     }
 }

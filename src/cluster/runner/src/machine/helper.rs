@@ -277,11 +277,7 @@ fn of_client(error: ClientError) -> CallError {
 }
 
 fn of_remote(error: &RemoteError) -> CallError {
-    let sentence = match (error.text("message"), error.text("hint")) {
-        (Some(message), Some(hint)) if !hint.is_empty() => format!("{message}; {hint}"),
-        (Some(message), _) => message.to_owned(),
-        (None, _) => format!("the helper answered '{}'", error.name),
-    };
+    let sentence = error.sentence();
     match error.name.rsplit('.').next().unwrap_or_default() {
         "NoSuchMachine" => CallError::NoSuchMachine,
         "Refused" => CallError::Refused {

@@ -198,14 +198,14 @@ impl Machines {
         }
     }
 
-    /// What is known of the user of machines is known where it is this process's own.
     fn kvm_problem(&self) -> Option<&'static str> {
         match read_kvm_node(&self.parts.root) {
-            _ if !self.parts.is_own_user => None,
             Answer::Known(KvmNode::Absent) => Some(
                 "there is no /dev/kvm, so machines are emulated, and very slow: \
                  switch virtualisation on in the firmware of this node",
             ),
+            // What another user may is not known here.
+            Answer::Known(KvmNode::NotPermitted) if !self.parts.is_own_user => None,
             Answer::Known(KvmNode::NotPermitted) => Some(
                 "the runner may not open /dev/kvm, so its machines are emulated, and very slow: \
                  put its user into the group kvm",

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU16;
 use std::path::Path;
 
-use vfioctl_api::{Backend, MemorySize, Order};
+use vfioctl_api::{Backend, Holder, MemorySize, Order};
 use vfioctl_core::claim::MachineName;
 use vfioctl_core::machine::{
     Boot, Disk, DiskFormat, FilePath, Forward, MachineSpec, Network, SpecError,
@@ -31,7 +31,7 @@ const USERS: [(&str, &str); 2] = [("debian", "debian"), ("ubuntu", "ubuntu")];
 const ANY_USER: &str = "vfioctl";
 
 /// How the names of this project's machines begin.
-pub(super) const PREFIX: &str = "vps-";
+pub(super) const PREFIX: &str = Holder::MACHINE_PREFIX;
 
 /// The name of a task's machine. It is one for all its runs, so that there is never a second one.
 pub(super) fn machine_name(order: &Order) -> String {

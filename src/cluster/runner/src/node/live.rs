@@ -32,6 +32,8 @@ pub struct Parts {
     pub default_machine_memory: MemorySize,
     /// Where what work writes is kept.
     pub data: PathBuf,
+    /// What was not well when the runner started, as sentences.
+    pub problems: Vec<String>,
 }
 
 /// This machine.
@@ -90,7 +92,8 @@ impl World for LiveNode {
         let containers = self.parts.containers.look().await;
         let machines = self.parts.machines.look().await;
         let names = read_system_names(root);
-        let mut problems = self.parts.gpus.problems().await;
+        let mut problems = self.parts.problems.clone();
+        problems.extend(self.parts.gpus.problems().await);
         problems.extend(containers.problems.iter().cloned());
         problems.extend(machines.problems.iter().cloned());
         let SideReport {

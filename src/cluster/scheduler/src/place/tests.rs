@@ -1,4 +1,4 @@
-use vfioctl_api::{GpuMode, GpuRequest, MemorySize, Submission};
+use vfioctl_api::{Capability, GpuMode, GpuRequest, Holder, HolderKind, MemorySize, Submission};
 
 use super::*;
 use crate::allocation::{Allocation, Use};
@@ -137,10 +137,11 @@ fn what_never_fits_is_told_from_what_does_not_fit_now() {
         disk_gib: None,
     });
     assert_eq!(never(&image), Impossible);
-    assert!(matches!(
-        decide(&[], &sample::submission(None)),
-        Decision::Never(_)
-    ));
+    let none = decide(&[], &sample::submission(None));
+    assert!(
+        !matches!(none, Decision::Never(_)),
+        "the first node may come"
+    );
 }
 
 #[test]
@@ -280,4 +281,38 @@ fn what_is_given_back_is_there_again() {
     assert_ne!(format!("{:?}", taken[0]), format!("{new:?}"));
     let again = taken[0].taken_by(&Allocation::default());
     assert_eq!(format!("{again:?}"), format!("{new:?}"));
+}
+
+/// What the node says of work that has just ended must not keep the next away.
+#[test]
+fn cards_of_the_clusters_own_work_are_counted_by_the_cluster() {
+    let held = |name: &str| {
+        let mut report = sample::report(4);
+        let because = "it belongs to machine";
+        for number in [2, 3] {
+            report.gpus[number].vfio = Capability::no(because);
+            report.gpus[number].containers = Capability::no(because);
+        }
+        report.gpus[2].holders.push(Holder {
+            kind: HolderKind::Machine,
+            name: name.into(),
+            user: None,
+            exclusive: true,
+        });
+        let node = "a".parse().unwrap();
+        let rooms = [Room::new(
+            &node,
+            &report,
+            &Allocation::default(),
+            true,
+            false,
+        )];
+        ["a::2", "a::3"].map(|target| {
+            let decision = decide(&rooms, &sample::machine_submission(Some(target)));
+            matches!(decision, Decision::Now(_))
+        })
+    };
+    let task = TaskId::new(1, 7);
+    assert_eq!(held(&format!("vps-{task}")), [true, true]);
+    assert_eq!(held("win"), [false, false], "somebody else's");
 }

@@ -281,12 +281,9 @@ fn a_certificate_for_another_name_is_told_as_such() {
         (Verdict::CouldNot, 0)
     );
     assert!(
-        outcome.conversation.contains("is not trusted: it is for "),
-        "{}",
-        outcome.conversation
-    );
-    assert!(
-        outcome.conversation.contains("gpu-host"),
+        outcome
+            .conversation
+            .contains("is not trusted: it is for gpu-host\n"),
         "{}",
         outcome.conversation
     );

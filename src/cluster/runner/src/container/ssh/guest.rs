@@ -15,8 +15,9 @@ use russh::{Channel, ChannelId, ChannelOpenFailure, Pty, Sig};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::input::Input;
-use super::process::{Control, Job, Room, Wish, run};
+use super::process::{Control, Job, Room, run};
 use super::throttle::Inputs;
+use super::wish::Wish;
 use crate::limits::{MAX_SSH_SESSIONS, MAX_SSH_VARIABLE_BYTES, MAX_SSH_VARIABLES};
 
 /// A session that has a process.

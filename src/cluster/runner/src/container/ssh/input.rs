@@ -81,13 +81,16 @@ impl Input {
         self.changed.notify_one();
     }
 
-    /// Nobody reads any more; what comes is dropped.
+    /// Nobody reads any more; what comes is dropped, and who passes it on is at its end.
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.is_closed = true;
+        state.is_ended = true;
         state.chunks.clear();
         state.bytes = 0;
         state.output_waits = None;
+        drop(state);
+        self.changed.notify_one();
     }
 
     /// Says whether output waits for the client.
@@ -133,6 +136,14 @@ mod tests {
         input.close();
         assert!(input.push(&chunk), "dropped");
         assert!(!input.is_full());
+    }
+
+    #[tokio::test]
+    async fn where_nobody_reads_any_more_all_ends() {
+        let input = Input::default();
+        assert!(input.push(b"a"));
+        input.close();
+        assert_eq!(input.pop().await, Next::End);
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,12 +5,14 @@
 //! container, with what its image has: `/bin/bash` or `/bin/sh`, and `sftp-server` for files.
 
 mod door;
+mod farewell;
 mod guest;
 mod host_key;
 mod input;
 mod introduction;
 mod process;
 mod throttle;
+mod wish;
 
 pub(super) use door::{Door, Place};
 pub(super) use host_key::HostKey;

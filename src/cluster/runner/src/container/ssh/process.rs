@@ -12,8 +12,10 @@ use russh::server::Msg;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
+use super::farewell::Farewell;
 use super::input::{Input, Next};
-use super::introduction::{INTRODUCTION, Introduction};
+use super::introduction::Introduction;
+use super::wish::Wish;
 use crate::container::engine::{Connector, EngineError, limited};
 use crate::limits::{
     ENGINE_TIME, ENGINE_WORK_TIME, EXEC_END_TIME, LOG_BEAT, MAX_SSH_PROCESSES, SSH_OUTPUT,
@@ -36,18 +38,6 @@ pub(super) struct Job {
     pub(super) terminal: Option<(u32, u32)>,
 }
 
-/// What a session runs.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) enum Wish {
-    /// A shell to type into.
-    #[default]
-    Shell,
-    /// A command, as a shell reads it.
-    Command(String),
-    /// The server of files.
-    Files,
-}
-
 /// What a client says meanwhile.
 #[derive(Debug)]
 pub(super) enum Control {
@@ -57,38 +47,8 @@ pub(super) enum Control {
     Signal(&'static str),
 }
 
-/// The first shell that there is.
-const SHELL: &str = "if [ -x /bin/bash ]; then exec /bin/bash -l; fi; exec /bin/sh -l";
-/// The same for a command.
-const COMMAND: &str =
-    r#"if [ -x /bin/bash ]; then exec /bin/bash -c "$1"; fi; exec /bin/sh -c "$1""#;
-/// Where distributions have OpenSSH's server of files.
-const FILES: &str = "for server in /usr/lib/openssh/sftp-server \
-    /usr/libexec/openssh/sftp-server /usr/lib/ssh/sftp-server /usr/libexec/sftp-server \
-    /usr/lib/sftp-server; do if [ -x \"$server\" ]; then exec \"$server\"; fi; done; \
-    echo 'this image has no sftp-server; install it, or copy with scp -O' >&2; exit 127";
-
 /// What ends a terminal's input where it is typed at the beginning of a line (`VEOF` of `termios(3)`).
 const END_OF_TRANSMISSION: u8 = 4;
-
-impl Wish {
-    fn words(&self) -> Vec<String> {
-        let (script, command) = match self {
-            Self::Shell => (SHELL, None),
-            Self::Command(command) => (COMMAND, Some(command)),
-            Self::Files => (FILES, None),
-        };
-        let mut words = vec![
-            "/bin/sh".to_owned(),
-            "-c".into(),
-            format!("{INTRODUCTION}{script}"),
-        ];
-        if let Some(command) = command {
-            words.extend(["sh".into(), command.clone()]);
-        }
-        words
-    }
-}
 
 impl Room {
     pub(in crate::container) fn new(connector: Arc<Connector>, container: String) -> Self {
@@ -169,7 +129,7 @@ async fn begin(room: &Room, job: &Job) -> Result<Process, EngineError> {
         attach_stderr: Some(true),
         tty: Some(job.terminal.is_some()),
         env: Some(job.environment.clone()),
-        cmd: Some(job.wish.words()),
+        cmd: Some(job.wish.words(job.terminal.is_some())),
         ..CreateExecOptions::default()
     };
     let made = limited(ENGINE_TIME, engine.create_exec(&room.container, options)).await?;
@@ -230,7 +190,7 @@ impl Process {
             pid: introduced.clone(),
         };
         let tasks = [
-            tokio::spawn(read_output(output, sender, introduce)),
+            tokio::spawn(read_output(output, sender, introduce, Arc::clone(input))),
             tokio::spawn(write_input(
                 Arc::clone(input),
                 stdin,
@@ -252,8 +212,10 @@ async fn read_output(
     mut output: Output,
     sender: mpsc::Sender<LogOutput>,
     introduce: watch::Sender<Option<u32>>,
+    input: Arc<Input>,
 ) {
     let mut introduction = Introduction::default();
+    let mut farewell = Farewell::default();
     while let Some(chunk) = output.next().await {
         let (mut chunk, is_last) = match chunk {
             Ok(chunk) => (chunk, false),
@@ -269,9 +231,17 @@ async fn read_output(
             match introduction.take(message) {
                 Some((pid, rest)) => {
                     introduce.send_replace(Some(pid));
+                    farewell = Farewell::of(pid);
                     *message = rest;
                 }
                 None => continue,
+            }
+        }
+        if let LogOutput::StdErr { message } = &mut chunk {
+            let (rest, is_said) = farewell.take(std::mem::take(message));
+            *message = rest;
+            if is_said {
+                input.close();
             }
         }
         if sender.send(chunk).await.is_err() || is_last {
@@ -279,9 +249,10 @@ async fn read_output(
         }
     }
     // What was held back for a line that did not end.
-    if introduce.borrow().is_none() {
-        let message = introduction.into_held();
-        let _ = sender.send(LogOutput::StdErr { message }).await;
+    for message in [introduction.into_held(), farewell.into_held()] {
+        if sender.send(LogOutput::StdErr { message }).await.is_err() {
+            return;
+        }
     }
 }
 
@@ -291,6 +262,10 @@ async fn write_output(
     input: &Input,
 ) {
     while let Some(chunk) = chunks.recv().await {
+        // The process' own words have been taken out.
+        if chunk.as_ref().is_empty() {
+            continue;
+        }
         let sending = async {
             match chunk {
                 LogOutput::StdErr { message } => write.extended_data_bytes(1, message).await,

@@ -1,0 +1,133 @@
+//! Parts of a cluster that end or fall silent, on a node with a real kernel: what runs goes on, is found
+//! again, and ends once.
+
+use std::time::{Duration, Instant};
+
+use vfioctl_tests::cluster::{ClusterHost, LabNode, Person, StoreOf};
+
+/// How long a cluster may take to be as it was.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// A command that says each second that it still runs, and ends when it is told.
+const SERVE: &str = "import os, time
+while not os.path.exists('/data/end'):
+    print('here', flush=True)
+    time.sleep(1)
+print('end')";
+
+const MOUNTS: &str = "[runner.containers]\nmounts = [\"/data\"]";
+
+fn wait_for(what: &str, node: &LabNode, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + LIMIT;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "in vain: {what}\n{}", node.log());
+        std::thread::sleep(Duration::from_millis(300));
+    }
+}
+
+fn state(person: &Person, task: &str) -> String {
+    let came = person.run(&["--json", "task", "show", task]);
+    let shown: serde_json::Value = serde_json::from_str(&came.answer).unwrap_or_default();
+    shown["tasks"][0]["state"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// Every part is killed in turn while a command runs, which does not notice.
+pub(crate) fn parts_are_killed() {
+    let mut host = ClusterHost::start(&StoreOf::File);
+    let node = LabNode::join(&host, "node1", MOUNTS);
+    node.root("mkdir /data");
+    let alice = Person::log_in(&host, "alice", "user");
+    let submit = [
+        "task", "submit", "-t", "node1::0", "--mount", "/data", "--", "python", "-c", SERVE,
+    ];
+    let task = alice.submit(&submit);
+    let is_running = || state(&alice, &task) == "running";
+    wait_for("it runs", &node, is_running);
+    let started = node.root("docker inspect -f '{{.State.StartedAt}}' $(docker ps -q)");
+    node.root("systemctl kill --kill-who=main --signal=KILL vfioctl-runner");
+    wait_for("a runner is there again", &node, || {
+        node.root("journalctl -u vfioctl-runner | grep -c 'registered with' || :")
+            .trim()
+            == "2"
+    });
+    node.root("systemctl kill --kill-who=main --signal=KILL vfioctl-helper");
+    let who = node.root("vfioctl list 2>&1 | grep 01:00.0");
+    assert!(
+        who.contains(&format!("vfioctl-{task}")),
+        "the claim is kept: {who}"
+    );
+    host.kill();
+    node.root("sleep 2");
+    host.serve();
+    node.wait_until(&host, "online");
+    wait_for("it is known to run", &node, is_running);
+    let now = node.root("docker inspect -f '{{.State.StartedAt}}' $(docker ps -q)");
+    assert_eq!(now, started, "it is the same container");
+    node.root("touch /data/end");
+    alice.run(&["task", "wait", &task]).done();
+    let log = alice.run(&["task", "logs", &task]).done();
+    assert!(log.ends_with("here\nend\n"), "{log}");
+    // The engine takes its containers with it, and that is told.
+    node.root("rm /data/end");
+    let task = alice.submit(&submit);
+    wait_for("another runs", &node, || state(&alice, &task) == "running");
+    node.root("systemctl kill --kill-who=all --signal=KILL docker; pkill -KILL -f SERVE || :; pkill -KILL containerd-shim || :; pkill -KILL -f /data/end || :; systemctl start docker");
+    wait_for("its end is told", &node, || {
+        let state = state(&alice, &task);
+        state == "failed" || state == "lost" || state == "killed"
+    });
+    wait_for("nobody has the card", &node, || {
+        node.root("vfioctl list 2>&1 | grep 01:00.0")
+            .contains("free")
+    });
+}
+
+/// A node that is cut off goes on with what it runs and begins nothing; what ended meanwhile is told when
+/// it is back.
+pub(crate) fn node_is_cut_off() {
+    let host = ClusterHost::start(&StoreOf::File);
+    let node = LabNode::join(&host, "node1", MOUNTS);
+    node.root("mkdir /data");
+    let alice = Person::log_in(&host, "alice", "user");
+    let submit = [
+        "task", "submit", "-t", "node1::0", "--mount", "/data", "--", "python", "-c", SERVE,
+    ];
+    let task = alice.submit(&submit);
+    wait_for("it runs", &node, || state(&alice, &task) == "running");
+    node.lab().machine().cut_network().unwrap();
+    node.wait_until(&host, "offline");
+    let words = alice
+        .run(&["task", "submit", "-t", "node1::1", "--", "true"])
+        .fails(1);
+    assert!(words.contains("offline"), "{words}");
+    let waiting = alice.submit(&["task", "submit", "-t", "node1::1", "--queue", "--", "true"]);
+    node.root("touch /data/end; for i in $(seq 100); do [ -n \"$(docker ps -q)\" ] || break; sleep .2; done");
+    assert_eq!(state(&alice, &waiting), "queued");
+    node.lab().machine().mend_network().unwrap();
+    node.wait_until(&host, "online");
+    alice.run(&["task", "wait", &task]).done();
+    alice.run(&["task", "wait", &waiting]).done();
+}
+
+/// What `VM_ACS_OVERRIDE` promised: cards that fell into one group are apart once the runner has started.
+pub(crate) fn acs_is_overridden_at_start() {
+    let host = ClusterHost::start(&StoreOf::File);
+    let node = LabNode::join(&host, "node1", "[acs]\noverride = true");
+    let groups = "for card in 07 08; do basename $(readlink /sys/bus/pci/devices/0000:$card:00.0/iommu_group); done";
+    node.root("systemctl stop vfioctl-runner; vfioctl acs set 00:06.0 -rr,-cr --regroup 2>&1");
+    let joined = node.root(groups);
+    let numbers: Vec<&str> = joined.lines().collect();
+    assert_eq!(numbers.first(), numbers.last(), "they share a group");
+    node.root("systemctl start vfioctl-runner");
+    let apart = node.root(groups);
+    let numbers: Vec<&str> = apart.lines().collect();
+    assert_ne!(numbers.first(), numbers.last(), "{}", node.log());
+    node.wait_until(&host, "online");
+    let alice = Person::log_in(&host, "alice", "user");
+    let shown = alice.json(&["node", "status", "node1"]);
+    let problems = shown["nodes"][0]["problems"].to_string();
+    assert!(problems.contains("cannot be separated"), "{problems}");
+}
