@@ -30,6 +30,9 @@ pub(crate) const MAX_TASKS_KEPT: usize = 50_000;
 pub(crate) const TASK_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Tasks of one user that wait or run at once.
 pub(crate) const MAX_TASKS_A_USER: usize = 20_000;
+/// Numbers that are tried for a task before there counts as being none: of 33 million in a second, a few
+/// thousand are taken.
+pub(crate) const MAX_NUMBERS_TRIED: u32 = 1000;
 /// Tasks in one answer, and where nothing is said.
 pub(crate) const MAX_PAGE: u32 = 1000;
 /// See [`MAX_PAGE`].

@@ -24,8 +24,8 @@ use links::Links;
 use nodes::{GPUS, Nodes};
 use tasks::{Delays, Submitted, Users, submit_and_start, submit_many};
 
-/// The host of the program that vfioctl can be used instead of, on one core of a machine like the one
-/// of the first measurements: heartbeats a second, and MiB resident. Told, not measured here.
+/// The host of the program that vfioctl can be used instead of, on one core of such a machine: the
+/// heartbeats that it took in a second, and MiB resident. Told by who measured it, not measured here.
 const ORIGINAL: (f64, f64) = (326.0, 75.0);
 const TOLD: &str = "the original's (told)";
 /// Sizes of a cluster.
@@ -86,7 +86,8 @@ fn sizes(host: &Host, table: &mut Table) -> Result<()> {
     let mut nodes = Nodes::new(host)?;
     let empty = host.memory_kib()?;
     let what = "memory of a host without nodes";
-    table.alone(what, "MiB", empty / 1024.0, Aim::None);
+    let peer = (TOLD, ORIGINAL.1);
+    table.compare(what, "MiB", empty / 1024.0, peer, Aim::None);
     for size in SIZES {
         let is_largest = Some(&size) == SIZES.last();
         let growth = grow(host, &mut links, &mut nodes, size)?;
@@ -109,8 +110,7 @@ fn sizes(host: &Host, table: &mut Table) -> Result<()> {
         table.alone(&what, "KiB", a_node(course.memory_kib), aim);
         if is_largest {
             let what = of_size("memory of the host in all");
-            let peer = (TOLD, ORIGINAL.1);
-            table.compare(&what, "MiB", course.memory_kib / 1024.0, peer, Aim::None);
+            table.alone(&what, "MiB", course.memory_kib / 1024.0, Aim::None);
             growth.tell(table);
             course.tell(table, &of_size("at 5 s, waiting for orders"));
         }

@@ -114,14 +114,13 @@ impl Nodes {
         links.drive(&doors, |door, answer| {
             let name = names.get_mut(door - first).ok_or("there is no such door")?;
             if let Some(answer) = answer {
-                let value = answer.json()?;
-                if let Some(token) = value["token"].as_str() {
+                if let Some(token) = answer.text("/token")? {
                     let body = json!({"token": token, "request": self.signing_request});
                     let body = body.to_string();
                     return Ok(Some(request("POST", "/v1/runner/enrol", None, &body)));
                 }
-                let certificate = value["certificate"].as_str().ok_or("no certificate came")?;
-                joined.push((name.take().unwrap_or_default(), certificate.to_owned()));
+                let certificate = answer.text("/certificate")?.ok_or("no certificate came")?;
+                joined.push((name.take().unwrap_or_default(), certificate));
             }
             let Some(number) = next.next() else {
                 return Ok(None);
@@ -268,8 +267,7 @@ impl Nodes {
         match asked {
             Asked::Nothing => return Err("the host answered what was not asked".into()),
             Asked::Register => {
-                let session = answer.json()?["session"].as_str().map(str::to_owned);
-                node.session = session.ok_or("no session came")?;
+                node.session = answer.text("/session")?.ok_or("no session came")?;
                 node.seen = 0;
             }
             Asked::Beat(_) if is_session_ended(answer) => {
@@ -357,7 +355,7 @@ fn is_session_ended(answer: &Answer) -> bool {
         200 => return false,
         _ => serde_json::from_slice(&answer.body).unwrap_or_default(),
     };
-    problem["code"] == "session_ended"
+    problem.pointer("/code") == Some(&json!("session_ended"))
 }
 
 /// A node as an administrator has it.

@@ -193,11 +193,10 @@ impl One {
         delays: &mut Delays,
     ) -> Result<()> {
         let reply = answer.json()?;
-        let Some(run) = self
-            .run
-            .as_ref()
-            .filter(|run| reply["accepted"][0] == json!({"task": run.task, "run": run.run}))
-        else {
+        let Some(run) = self.run.as_ref().filter(|run| {
+            let own = json!({"task": run.task, "run": run.run});
+            reply.pointer("/accepted/0") == Some(&own)
+        }) else {
             return Err(format!("the runner may not start its task: {reply}"));
         };
         delays.started.push(answer.at - self.began);
@@ -221,7 +220,8 @@ pub(super) struct Submitted {
 /// How many tasks the host knows.
 pub(super) fn known(host: &Host) -> Result<usize> {
     let summary = host.cluster.ask("GET", "/v1/summary", &Value::Null);
-    let states = summary["tasks"].as_object().ok_or("no tasks are told")?;
+    let states = summary.get("tasks").and_then(Value::as_object);
+    let states = states.ok_or("no tasks are told")?;
     let counts = states.values().filter_map(Value::as_u64);
     usize::try_from(counts.sum::<u64>()).map_err(|error| error.to_string())
 }
