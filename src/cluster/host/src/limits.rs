@@ -30,6 +30,9 @@ pub(crate) const MAX_TASKS_KEPT: usize = 50_000;
 pub(crate) const TASK_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Tasks of one user that wait or run at once.
 pub(crate) const MAX_TASKS_A_USER: usize = 20_000;
+/// Numbers that are tried for a task before there counts as being none: of 33 million in a second, a few
+/// thousand are taken.
+pub(crate) const MAX_NUMBERS_TRIED: u32 = 1000;
 /// Tasks in one answer, and where nothing is said.
 pub(crate) const MAX_PAGE: u32 = 1000;
 /// See [`MAX_PAGE`].
@@ -60,10 +63,11 @@ pub(crate) const MAX_STATUSES: usize = 2000;
 /// connection.
 pub(crate) const MAX_WAIT: Duration = Duration::from_secs(25);
 
-/// Connections at once. Each costs some 20 KiB while it is idle.
-pub const MAX_CONNECTIONS: usize = 20_000;
+/// Connections at once: a runner has a second one while it has something to tell, and users have some. Each
+/// costs some 10 KiB while a runner waits on it, and 30 KiB while a request is under way or expected.
+pub const MAX_CONNECTIONS: usize = 30_000;
 /// Connections at once from one address: a site behind one address has many nodes.
-pub(crate) const MAX_CONNECTIONS_AN_ADDRESS: usize = 12_000;
+pub(crate) const MAX_CONNECTIONS_AN_ADDRESS: usize = 24_000;
 /// How long a connection may take to agree on TLS.
 pub(crate) const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 /// How long a request's head may take to arrive once the connection stands or the last one was answered.

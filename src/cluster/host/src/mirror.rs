@@ -4,6 +4,8 @@
 //! written, and by a watch of the store, with what other hosts have written; whatever is older than
 //! what stands there already is passed over.
 
+mod node;
+mod report;
 mod state;
 
 use std::collections::VecDeque;
@@ -15,7 +17,8 @@ use vfioctl_store::{Entry, Key, Listing, Revision, WatchedChange};
 
 use crate::limits::STREAM_LAG;
 
-pub(crate) use state::{Node, State};
+pub(crate) use node::Node;
+pub(crate) use state::State;
 
 /// What the store holds, in memory and understood. Clones are the same mirror.
 #[derive(Debug, Clone)]

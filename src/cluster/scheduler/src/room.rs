@@ -194,11 +194,26 @@ impl Room {
             kinds: Vec::new(),
         };
         room.forget_own_work(report);
-        for (task, share) in &allocation.shares {
-            room.hold(task, share);
+        room.with(allocation)
+    }
+
+    /// The same node, with what these shares leave of it.
+    #[must_use]
+    pub fn taken_by(&self, allocation: &Allocation) -> Self {
+        self.clone().with(allocation)
+    }
+
+    fn with(mut self, allocation: &Allocation) -> Self {
+        self.cores_free = self.cores;
+        self.memory_free_mib = self.memory_mib;
+        for gpu in &mut self.gpus {
+            gpu.holders.clear();
         }
-        room.count();
-        room
+        for (task, share) in &allocation.shares {
+            self.hold(task, share);
+        }
+        self.count();
+        self
     }
 
     /// Where the cluster's own work has a GPU, or one that goes with it, the node says that the GPU cannot

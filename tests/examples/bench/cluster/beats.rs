@@ -26,8 +26,9 @@ pub(super) enum Wait {
 /// Runners that come again and again, spread evenly over the time between two heartbeats.
 pub(super) struct Beats {
     wait: Wait,
-    /// When which node comes next, the first first.
-    due: VecDeque<(Instant, usize)>,
+    /// When which node comes first, and when again; in both, the first first.
+    first: VecDeque<(Instant, usize)>,
+    again: VecDeque<(Instant, usize)>,
     asked: usize,
 }
 
@@ -42,18 +43,33 @@ pub(super) enum Event {
 }
 
 impl Beats {
-    /// The first of them comes now, the last one a heartbeat later.
+    /// The first of them comes now, the last one a heartbeat later. One that is not connected connects
+    /// for it.
     pub(super) fn begin(nodes: Range<usize>, wait: Wait) -> Self {
         let (now, count) = (Instant::now(), nodes.len().max(1));
-        let due = nodes.enumerate().map(|(index, node)| {
+        let first = nodes.enumerate().map(|(index, node)| {
             let part = index as f64 / count as f64;
             (now + HEARTBEAT.mul_f64(part), node)
         });
         Self {
             wait,
-            due: due.collect(),
+            first: first.collect(),
+            again: VecDeque::new(),
             asked: 0,
         }
+    }
+
+    /// Goes on until every node is connected, and a heartbeat longer.
+    pub(super) fn settle(&mut self, links: &mut Links, nodes: &mut Nodes) -> Result<()> {
+        let start = Instant::now();
+        while nodes.connected < nodes.count() {
+            self.turn(links, nodes)?;
+            if start.elapsed() > PATIENCE {
+                let left = nodes.count() - nodes.connected;
+                return Err(format!("{left} nodes have not come within {PATIENCE:?}"));
+            }
+        }
+        self.run(links, nodes, HEARTBEAT).map(drop)
     }
 
     /// Asks what is due, and takes one answer.
@@ -62,12 +78,15 @@ impl Beats {
             Wait::AtHost => HEARTBEAT,
             Wait::AtHome => Duration::ZERO,
         };
-        while let Some((at, node)) = self.due.front().copied()
-            && at <= Instant::now()
-        {
-            self.due.pop_front();
-            nodes.ask(links, node, wait)?;
-            self.asked += 1;
+        for due in [&mut self.first, &mut self.again] {
+            while let Some((at, node)) = due.front().copied()
+                && at <= Instant::now()
+                && nodes.can_ask(node)
+            {
+                due.pop_front();
+                nodes.ask(links, node, wait)?;
+                self.asked += 1;
+            }
         }
         let event = take(links, nodes)?;
         if let Event::Heard(heard) = &event {
@@ -76,7 +95,7 @@ impl Beats {
                 Wait::AtHost => Instant::now(),
                 Wait::AtHome => heard.asked_at + HEARTBEAT,
             };
-            self.due.push_back((next, heard.node));
+            self.again.push_back((next, heard.node));
         }
         Ok(event)
     }
@@ -129,7 +148,6 @@ pub(super) struct Saturation {
     pub(super) a_second: f64,
     /// Of the host, in microseconds a heartbeat.
     pub(super) processor_us: f64,
-    pub(super) took: Vec<Duration>,
 }
 
 /// As many heartbeats as the host takes: so many are always on their way, of all nodes in turn.
@@ -141,7 +159,7 @@ pub(super) fn saturate(
     time: Duration,
 ) -> Result<Saturation> {
     let mut idle: VecDeque<usize> = (0..nodes.count()).collect();
-    let mut took = Vec::new();
+    let mut count = 0_u32;
     let spent = host.count()?;
     let end = Instant::now() + time;
     let mut asked = 0;
@@ -155,7 +173,7 @@ pub(super) fn saturate(
         let answer = links.await_answer()?;
         if let Some(heard) = nodes.take(links, &answer)? {
             idle.push_back(heard.node);
-            took.extend(heard.took);
+            count += 1;
             asked -= 1;
         }
     }
@@ -164,10 +182,9 @@ pub(super) fn saturate(
         let answer = links.await_answer()?;
         asked -= usize::from(nodes.take(links, &answer)?.is_some());
     }
-    let count = took.len() as f64;
+    let count = f64::from(count);
     Ok(Saturation {
         a_second: count / elapsed.as_secs_f64(),
         processor_us: processor.as_secs_f64() * 1e6 / count,
-        took,
     })
 }

@@ -141,7 +141,7 @@ impl Host {
         let folder = self.cluster.data();
         let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
         let kind = rustix::fs::statfs(&folder).map_err(|error| failed(error.into()))?;
-        if i64::from(kind.f_type) == TMPFS {
+        if kind.f_type == TMPFS {
             return Ok(None);
         }
         let mut file = tempfile::tempfile_in(&folder).map_err(failed)?;

@@ -62,6 +62,13 @@ impl Answer {
         }
     }
 
+    /// A text in the body, by its place there; none where there is none.
+    pub(super) fn text(&self, place: &str) -> Result<Option<String>> {
+        let value = self.json()?;
+        let text = value.pointer(place).and_then(serde_json::Value::as_str);
+        Ok(text.map(str::to_owned))
+    }
+
     /// The body as JSON, where it is what was hoped for.
     pub(super) fn json(&self) -> Result<serde_json::Value> {
         serde_json::from_slice(self.good()?).map_err(|error| error.to_string())

@@ -24,8 +24,8 @@ use links::Links;
 use nodes::{GPUS, Nodes};
 use tasks::{Delays, Submitted, Users, submit_and_start, submit_many};
 
-/// The host of the program that vfioctl can be used instead of, on one core of a machine like the one
-/// of the first measurements: heartbeats a second, and MiB resident. Told, not measured here.
+/// The host of the program that vfioctl can be used instead of, on one core of such a machine: the
+/// heartbeats that it took in a second, and MiB resident. Told by who measured it, not measured here.
 const ORIGINAL: (f64, f64) = (326.0, 75.0);
 const TOLD: &str = "the original's (told)";
 /// Sizes of a cluster.
@@ -42,6 +42,8 @@ const BEATING: Duration = Duration::from_secs(20);
 const FOLLOWED: usize = 200;
 /// How long all users submit at once.
 const SUBMITTING: Duration = Duration::from_secs(5);
+/// Nodes that come once more, over a new connection.
+const CAME_AGAIN: usize = 2_000;
 /// Descriptors of either side: a connection for each node, and some.
 const DESCRIPTORS: u64 = 12_000;
 /// How often placing is measured.
@@ -57,12 +59,8 @@ pub(crate) fn measure(bench: &mut Bench) -> Result<()> {
     std::thread::scope(|scope| {
         let all = scope.spawn(|| {
             cores.keep_to_own()?;
-            (if std::env::var_os("ONLY").is_some() {
-                Ok(())
-            } else {
-                with_tasks(&Host::start(&folder, cores)?, table)
-            })
-            .and_then(|()| sizes(&Host::start(&folder, cores)?, table))
+            with_tasks(&mut Host::start(&folder, cores)?, table)?;
+            sizes(&Host::start(&folder, cores)?, table)
         });
         all.join().unwrap_or_else(|_| Err("it panicked".into()))
     })
@@ -87,147 +85,157 @@ fn sizes(host: &Host, table: &mut Table) -> Result<()> {
     let mut links = Links::new(host.cluster.address())?;
     let mut nodes = Nodes::new(host)?;
     let empty = host.memory_kib()?;
-    table.alone(
-        "memory of a host without nodes",
-        "MiB",
-        empty / 1024.0,
-        Aim::None,
-    );
-    let mut before = (0, empty);
+    let what = "memory of a host without nodes";
+    let peer = (TOLD, ORIGINAL.1);
+    table.compare(what, "MiB", empty / 1024.0, peer, Aim::None);
     for size in SIZES {
-        if std::env::var("ONLY").is_ok_and(|m| m.parse().is_ok_and(|m: usize| size > m)) {
-            break;
-        }
-        let from = nodes.count();
-        let is_last = Some(&size) == SIZES.last();
-        // None of them may be silent for as long as all of this takes.
-        nodes.leave(&mut links);
-        let start = Instant::now();
-        nodes.grow(&mut links, host, size)?;
-        let joined = start.elapsed();
-        let start = Instant::now();
-        nodes.visit(&mut links, from..size, false)?;
-        let registered = start.elapsed();
-        let known = host.memory_kib()?;
-        let start = Instant::now();
-        nodes.visit(&mut links, 0..size, true)?;
-        let connected = start.elapsed();
-        nodes.round(&mut links)?;
-        let most = saturate(host, &mut links, &mut nodes, ON_THEIR_WAY, SATURATED)?;
-        let memory = host.memory_kib()?;
-        let what = |what: &str| format!("{size} nodes: {what}");
-        let more = (size - before.0) as f64;
-        let aim = if is_last { Aim::Below(20.0) } else { Aim::None };
-        table.alone(
-            &what(&format!(
-                "memory a node ({GPUS} GPUs), of those that were added"
-            )),
-            "KiB",
-            (memory - before.1) / more,
-            aim,
-        );
-        table.alone(
-            &what("of that, what is known of the node"),
-            "KiB",
-            (known - before.1) / more,
-            Aim::None,
-        );
-        let aim = if size == 1_000 {
-            Aim::AtLeast(15_000.0)
+        let is_largest = Some(&size) == SIZES.last();
+        let growth = grow(host, &mut links, &mut nodes, size)?;
+        let a_node = |kib: f64| (kib - empty) / size as f64;
+        let of_size = |what: &str| format!("{size} nodes: {what}");
+        let what = of_size(&format!("memory of what is known of a node ({GPUS} GPUs)"));
+        table.alone(&what, "KiB", a_node(growth.known_kib), Aim::None);
+
+        let mut beats = Beats::begin(0..size, Wait::AtHost);
+        beats.settle(&mut links, &mut nodes)?;
+        let time = if is_largest { BEATING } else { 2 * HEARTBEAT };
+        let course = Course::of(host, &mut beats, &mut links, &mut nodes, time)?;
+        beats.end(&mut links, &mut nodes)?;
+        let what = of_size("memory a node, that and its connection");
+        let aim = if is_largest {
+            Aim::Below(20.0)
         } else {
             Aim::None
         };
-        table.compare(
-            &what("most heartbeats"),
-            "/s",
-            most.a_second,
-            (TOLD, ORIGINAL.0),
-            aim,
-        );
-        table.alone(
-            &what("processor time of a heartbeat"),
-            "µs",
-            most.processor_us,
-            Aim::None,
-        );
-        table.alone(
-            &what("the same, 99th percentile of 64 at once"),
-            "ms",
-            percentile(most.took, 99),
-            Aim::None,
-        );
-        if is_last {
-            let added = more / joined.as_secs_f64();
-            table.alone(
-                "nodes let in, with token and certificate",
-                "/s",
-                added,
-                Aim::None,
-            );
-            let added = more / registered.as_secs_f64();
-            table.alone("nodes that connect and register", "/s", added, Aim::None);
-            let added = size as f64 / connected.as_secs_f64();
-            table.alone(
-                "nodes that connect for one heartbeat",
-                "/s",
-                added,
-                Aim::None,
-            );
-            let whole = format!("{size} nodes: memory of the host in all");
-            let peer = (TOLD, ORIGINAL.1);
-            table.compare(&whole, "MiB", memory / 1024.0, peer, Aim::None);
+        table.alone(&what, "KiB", a_node(course.memory_kib), aim);
+        if is_largest {
+            let what = of_size("memory of the host in all");
+            table.alone(&what, "MiB", course.memory_kib / 1024.0, Aim::None);
+            growth.tell(table);
+            course.tell(table, &of_size("at 5 s, waiting for orders"));
         }
-        before = (size, memory);
+        let what = of_size("processor time of a heartbeat at 5 s");
+        table.alone(&what, "µs", course.processor_us(), Aim::None);
+
+        let most = saturate(host, &mut links, &mut nodes, ON_THEIR_WAY, SATURATED)?;
+        let aim = if is_largest {
+            Aim::None
+        } else {
+            Aim::AtLeast(15_000.0)
+        };
+        let (what, peer) = (of_size("most heartbeats"), (TOLD, ORIGINAL.0));
+        table.compare(&what, "/s", most.a_second, peer, aim);
+        let what = of_size("processor time of one of the most");
+        table.alone(&what, "µs", most.processor_us, Aim::None);
     }
-    for (wait, name) in [
-        (Wait::AtHost, "waiting for orders"),
-        (Wait::AtHome, "answered at once"),
-    ] {
-        let count = nodes.count();
-        let mut beats = Beats::begin(0..count, wait);
-        beats.run(&mut links, &mut nodes, HEARTBEAT)?;
-        let spent = host.count()?;
-        let took = beats.run(&mut links, &mut nodes, BEATING)?;
-        let (processor, elapsed) = host.spent(&spent)?;
-        let memory = host.memory_kib()?;
-        beats.end(&mut links, &mut nodes)?;
-        let what = |what: &str| format!("{count} nodes at 5 s, {name}: {what}");
-        let beats = took.len() as f64;
-        table.alone(
-            &what("heartbeats"),
-            "/s",
-            beats / elapsed.as_secs_f64(),
-            Aim::None,
-        );
-        table.alone(
-            &what("median"),
-            "ms",
-            percentile(took.clone(), 50),
-            Aim::None,
-        );
-        table.alone(
-            &what("99th percentile"),
-            "ms",
-            percentile(took, 99),
-            Aim::Below(20.0),
-        );
-        let busy = 100.0 * processor.as_secs_f64() / elapsed.as_secs_f64();
-        table.alone(&what("busy"), "%", busy, Aim::None);
-        let a_node = (memory - empty) / count as f64;
-        table.alone(&what("memory a node"), "KiB", a_node, Aim::Below(20.0));
-    }
+    let count = nodes.count();
+    let mut beats = Beats::begin(0..count, Wait::AtHome);
+    beats.settle(&mut links, &mut nodes)?;
+    let course = Course::of(host, &mut beats, &mut links, &mut nodes, BEATING / 2)?;
+    beats.end(&mut links, &mut nodes)?;
+    course.tell(table, &format!("{count} nodes: at 5 s, answered at once"));
     if nodes.returned > 0 {
-        let what = format!(
-            "{} registered anew, since their lease had ended",
-            nodes.returned
-        );
-        table.skip("some nodes", &what);
+        let what = format!("{} times, since its lease had ended", nodes.returned);
+        table.skip("a node registered anew", &what);
     }
     Ok(())
 }
 
+/// A cluster that has grown.
+struct Growth {
+    /// Nodes a second that were let in,
+    joined: f64,
+    /// that connected and registered,
+    registered: f64,
+    /// and that came once more, for one heartbeat.
+    came: f64,
+    came_us: f64,
+    known_kib: f64,
+}
+
+/// Lets nodes in until there are so many, and has all of them come and go.
+fn grow(host: &Host, links: &mut Links, nodes: &mut Nodes, size: usize) -> Result<Growth> {
+    let from = nodes.count();
+    // None of them may be silent for as long as this takes.
+    nodes.leave(links);
+    let count = (size - from) as f64;
+    let start = Instant::now();
+    nodes.grow(links, host, size)?;
+    let joined = count / start.elapsed().as_secs_f64();
+    let start = Instant::now();
+    nodes.visit(links, from..size)?;
+    let registered = count / start.elapsed().as_secs_f64();
+    let spent = host.count()?;
+    let again = from..size.min(from + CAME_AGAIN);
+    let count = again.len() as f64;
+    nodes.visit(links, again)?;
+    let (processor, elapsed) = host.spent(&spent)?;
+    Ok(Growth {
+        joined,
+        registered,
+        came: count / elapsed.as_secs_f64(),
+        came_us: processor.as_secs_f64() * 1e6 / count,
+        known_kib: host.memory_kib()?,
+    })
+}
+
+impl Growth {
+    fn tell(&self, table: &mut Table) {
+        let mut tell = |what: &str, rate| table.alone(what, "/s", rate, Aim::None);
+        tell("nodes let in, with token and certificate", self.joined);
+        tell("nodes that connect and register", self.registered);
+        tell("heartbeats over a new connection each", self.came);
+        let what = "processor time of such a heartbeat";
+        table.alone(what, "µs", self.came_us, Aim::None);
+    }
+}
+
+/// How heartbeats went for a while.
+struct Course {
+    took: Vec<Duration>,
+    processor: Duration,
+    elapsed: Duration,
+    memory_kib: f64,
+}
+
+impl Course {
+    fn of(
+        host: &Host,
+        beats: &mut Beats,
+        links: &mut Links,
+        nodes: &mut Nodes,
+        time: Duration,
+    ) -> Result<Self> {
+        let spent = host.count()?;
+        let took = beats.run(links, nodes, time)?;
+        let (processor, elapsed) = host.spent(&spent)?;
+        Ok(Self {
+            took,
+            processor,
+            elapsed,
+            memory_kib: host.memory_kib()?,
+        })
+    }
+
+    fn processor_us(&self) -> f64 {
+        self.processor.as_secs_f64() * 1e6 / self.took.len() as f64
+    }
+
+    fn tell(&self, table: &mut Table, when: &str) {
+        let what = |what: &str| format!("{when}: {what}");
+        let a_second = self.took.len() as f64 / self.elapsed.as_secs_f64();
+        table.alone(&what("heartbeats"), "/s", a_second, Aim::None);
+        let busy = 100.0 * self.processor.as_secs_f64() / self.elapsed.as_secs_f64();
+        table.alone(&what("the host's core is busy"), "%", busy, Aim::None);
+        let half = percentile(self.took.clone(), 50);
+        table.alone(&what("median"), "ms", half, Aim::None);
+        let most = percentile(self.took.clone(), 99);
+        table.alone(&what("99th percentile"), "ms", most, Aim::Below(20.0));
+    }
+}
+
 /// How soon a task is at its node, and how many submissions there can be.
-fn with_tasks(host: &Host, table: &mut Table) -> Result<()> {
+fn with_tasks(host: &mut Host, table: &mut Table) -> Result<()> {
     let mut links = Links::new(host.cluster.address())?;
     let mut nodes = Nodes::new(host)?;
     let users = Users::arrive(host, &mut links)?;
@@ -238,20 +246,29 @@ fn with_tasks(host: &Host, table: &mut Table) -> Result<()> {
             "the folder for temporary files is in memory; set TMPDIR",
         ),
     }
+    let mut answered = 0;
     for size in [1, WITH_TASKS] {
         let from = nodes.count();
         nodes.grow(&mut links, host, size)?;
-        nodes.visit(&mut links, from..size, true)?;
+        nodes.visit(&mut links, from..size)?;
         let mut beats = Beats::begin(0..size, Wait::AtHost);
-        beats.run(&mut links, &mut nodes, HEARTBEAT)?;
+        beats.settle(&mut links, &mut nodes)?;
         let delays = submit_and_start(&mut links, &mut nodes, &mut beats, &users, FOLLOWED)?;
+        answered += FOLLOWED;
         tell_delays(table, size, delays);
         if size == WITH_TASKS {
             let done = submit_many(host, &mut links, &mut nodes, &mut beats, &users, SUBMITTING)?;
+            answered += done.answered;
             tell_submitted(table, size, done);
         }
         beats.end(&mut links, &mut nodes)?;
     }
+    host.cluster.kill();
+    host.cluster.serve();
+    let known = tasks::known(host)?;
+    let what = "answered submissions that are gone after the host was killed";
+    let lost = answered.saturating_sub(known) as f64;
+    table.alone(what, "", lost, Aim::Below(1.0));
     Ok(())
 }
 

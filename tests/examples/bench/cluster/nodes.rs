@@ -31,6 +31,8 @@ struct Node {
     seen: u64,
     asked: Asked,
     at: Instant,
+    /// Whether anything was heard on its connection.
+    is_connected: bool,
     /// The request of its last heartbeat; it is the same as long as nothing happens.
     beat: Option<(u64, Duration, Request)>,
 }
@@ -62,6 +64,10 @@ pub(super) struct Nodes {
     by_link: Vec<Option<usize>>,
     /// How often one had to register anew.
     pub(super) returned: usize,
+    /// How many have heard something on the connection that they have,
+    pub(super) connected: usize,
+    /// and nothing yet.
+    connecting: usize,
 }
 
 impl Nodes {
@@ -77,6 +83,8 @@ impl Nodes {
             all: Vec::new(),
             by_link: Vec::new(),
             returned: 0,
+            connected: 0,
+            connecting: 0,
         })
     }
 
@@ -106,14 +114,13 @@ impl Nodes {
         links.drive(&doors, |door, answer| {
             let name = names.get_mut(door - first).ok_or("there is no such door")?;
             if let Some(answer) = answer {
-                let value = answer.json()?;
-                if let Some(token) = value["token"].as_str() {
+                if let Some(token) = answer.text("/token")? {
                     let body = json!({"token": token, "request": self.signing_request});
                     let body = body.to_string();
                     return Ok(Some(request("POST", "/v1/runner/enrol", None, &body)));
                 }
-                let certificate = value["certificate"].as_str().ok_or("no certificate came")?;
-                joined.push((name.take().unwrap_or_default(), certificate.to_owned()));
+                let certificate = answer.text("/certificate")?.ok_or("no certificate came")?;
+                joined.push((name.take().unwrap_or_default(), certificate));
             }
             let Some(number) = next.next() else {
                 return Ok(None);
@@ -143,6 +150,7 @@ impl Nodes {
                 seen: 0,
                 asked: Asked::Nothing,
                 at: Instant::now(),
+                is_connected: false,
                 beat: None,
             });
         }
@@ -155,20 +163,14 @@ impl Nodes {
         found.ok_or_else(|| format!("there are {all} nodes, and no node {node}"))
     }
 
-    /// Has nodes say one thing each over a new connection, and keeps that or not: those that are not
-    /// registered register, others send a heartbeat.
-    pub(super) fn visit(
-        &mut self,
-        links: &mut Links,
-        nodes: Range<usize>,
-        stay: bool,
-    ) -> Result<()> {
+    /// Has nodes say one thing each over a new connection, and hang up: those that are not registered
+    /// register, others send a heartbeat.
+    pub(super) fn visit(&mut self, links: &mut Links, nodes: Range<usize>) -> Result<()> {
         let mut coming = nodes.clone();
         let (mut busy, mut left) = (0, nodes.len());
         while left > 0 {
             while busy < AT_ONCE {
                 let Some(node) = coming.next() else { break };
-                self.connect(links, node)?;
                 self.ask(links, node, Duration::ZERO)?;
                 busy += 1;
             }
@@ -176,28 +178,8 @@ impl Nodes {
             let Some(heard) = self.take(links, &answer)? else {
                 continue;
             };
-            if !stay {
-                self.hang_up(links, heard.node);
-            }
+            self.hang_up(links, heard.node);
             (busy, left) = (busy - 1, left - 1);
-        }
-        Ok(())
-    }
-
-    /// Has all nodes say one thing each over the connection that they have.
-    pub(super) fn round(&mut self, links: &mut Links) -> Result<()> {
-        let mut coming = 0..self.all.len();
-        let (mut busy, mut left) = (0, self.all.len());
-        while left > 0 {
-            while busy < AT_ONCE {
-                let Some(node) = coming.next() else { break };
-                self.ask(links, node, Duration::ZERO)?;
-                busy += 1;
-            }
-            let answer = links.await_answer()?;
-            if self.take(links, &answer)?.is_some() {
-                (busy, left) = (busy - 1, left - 1);
-            }
         }
         Ok(())
     }
@@ -206,6 +188,7 @@ impl Nodes {
         let config = Arc::clone(&self.node(node)?.config);
         let link = links.open(&config)?;
         self.node(node)?.link = Some(link);
+        self.connecting += 1;
         if self.by_link.len() <= link {
             self.by_link.resize(link + 1, None);
         }
@@ -216,8 +199,15 @@ impl Nodes {
     }
 
     fn hang_up(&mut self, links: &mut Links, node: usize) {
-        if let Some(link) = self.all.get_mut(node).and_then(|node| node.link.take()) {
+        let Some(node) = self.all.get_mut(node) else {
+            return;
+        };
+        if let Some(link) = node.link.take() {
             links.close(link);
+            match std::mem::replace(&mut node.is_connected, false) {
+                true => self.connected -= 1,
+                false => self.connecting -= 1,
+            }
         }
     }
 
@@ -232,10 +222,23 @@ impl Nodes {
         links.open(&node.config)
     }
 
+    /// Whether a node is connected, or can connect now: more at once than wait to be accepted are lost.
+    pub(super) fn can_ask(&self, node: usize) -> bool {
+        self.connecting < AT_ONCE || self.all.get(node).is_some_and(|node| node.link.is_some())
+    }
+
     /// Sends a node's heartbeat, with which it waits for orders for so long; one that has no session
-    /// registers.
+    /// registers. One that is not connected connects, and does not wait at first.
     pub(super) fn ask(&mut self, links: &mut Links, node: usize, wait: Duration) -> Result<()> {
+        if self.node(node)?.link.is_none() {
+            self.connect(links, node)?;
+        }
         let node = self.node(node)?;
+        let wait = if node.is_connected {
+            wait
+        } else {
+            Duration::ZERO
+        };
         let link = node.link.ok_or("the node is not connected")?;
         let request = if node.session.is_empty() {
             node.asked = Asked::Register;
@@ -256,6 +259,7 @@ impl Nodes {
             return Ok(None);
         };
         let node = self.node(index)?;
+        let is_new = !std::mem::replace(&mut node.is_connected, true);
         let asked_at = node.at;
         let asked = std::mem::replace(&mut node.asked, Asked::Nothing);
         let mut reply = SyncReply::default();
@@ -263,13 +267,13 @@ impl Nodes {
         match asked {
             Asked::Nothing => return Err("the host answered what was not asked".into()),
             Asked::Register => {
-                let session = answer.json()?["session"].as_str().map(str::to_owned);
-                node.session = session.ok_or("no session came")?;
+                node.session = answer.text("/session")?.ok_or("no session came")?;
                 node.seen = 0;
             }
             Asked::Beat(_) if is_session_ended(answer) => {
                 node.session.clear();
                 self.returned += 1;
+                self.have_come(is_new);
                 self.ask(links, index, Duration::ZERO)?;
                 return Ok(None);
             }
@@ -281,12 +285,18 @@ impl Nodes {
                 took = (wait.is_zero() || !is_news).then(|| elapsed.saturating_sub(wait));
             }
         }
+        self.have_come(is_new);
         Ok(Some(Heard {
             node: index,
             took,
             asked_at,
             reply,
         }))
+    }
+
+    fn have_come(&mut self, is_new: bool) {
+        self.connecting -= usize::from(is_new);
+        self.connected += usize::from(is_new);
     }
 
     /// What a node says beside its heartbeat: that it would take up a run, or how that goes.
@@ -345,7 +355,7 @@ fn is_session_ended(answer: &Answer) -> bool {
         200 => return false,
         _ => serde_json::from_slice(&answer.body).unwrap_or_default(),
     };
-    problem["code"] == "session_ended"
+    problem.pointer("/code") == Some(&json!("session_ended"))
 }
 
 /// A node as an administrator has it.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use vfioctl_api::{Run, Wanted};
 use vfioctl_tests::cluster::client_config;
 
@@ -193,11 +193,10 @@ impl One {
         delays: &mut Delays,
     ) -> Result<()> {
         let reply = answer.json()?;
-        let Some(run) = self
-            .run
-            .as_ref()
-            .filter(|run| reply["accepted"][0] == json!({"task": run.task, "run": run.run}))
-        else {
+        let Some(run) = self.run.as_ref().filter(|run| {
+            let own = json!({"task": run.task, "run": run.run});
+            reply.pointer("/accepted/0") == Some(&own)
+        }) else {
             return Err(format!("the runner may not start its task: {reply}"));
         };
         delays.started.push(answer.at - self.began);
@@ -211,9 +210,20 @@ impl One {
 
 /// Submissions that were answered, and how long that took.
 pub(super) struct Submitted {
+    /// All of them, with those that were answered when the time was over.
+    pub(super) answered: usize,
     pub(super) took: Vec<Duration>,
     pub(super) time: Duration,
     pub(super) processor: Duration,
+}
+
+/// How many tasks the host knows.
+pub(super) fn known(host: &Host) -> Result<usize> {
+    let summary = host.cluster.ask("GET", "/v1/summary", &Value::Null);
+    let states = summary.get("tasks").and_then(Value::as_object);
+    let states = states.ok_or("no tasks are told")?;
+    let counts = states.values().filter_map(Value::as_u64);
+    usize::try_from(counts.sum::<u64>()).map_err(|error| error.to_string())
 }
 
 /// All users submit at once, over and over, each time to the next node.
@@ -264,6 +274,7 @@ pub(super) fn submit_many(
     }
     let (processor, elapsed) = counted.ok_or("nothing was submitted")?;
     Ok(Submitted {
+        answered: submitted,
         took,
         time: elapsed,
         processor,

@@ -141,15 +141,8 @@ impl<'s> Draft<'s> {
         else {
             return;
         };
-        if let (Some(report), Some(room)) = (&known.report, &known.room) {
-            let room = Room::new(
-                node,
-                &report.value,
-                allocation,
-                room.is_online,
-                room.is_drained,
-            );
-            self.rooms.insert(node.clone(), room);
+        if let Some(room) = &known.room {
+            self.rooms.insert(node.clone(), room.taken_by(allocation));
         }
     }
 

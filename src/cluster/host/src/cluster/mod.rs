@@ -12,6 +12,7 @@ mod node;
 mod people;
 mod relay;
 mod session;
+mod submission;
 mod task;
 mod waiting;
 

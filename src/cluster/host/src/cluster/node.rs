@@ -1,8 +1,8 @@
 //! Nodes and GPUs, as they are shown.
 
 use vfioctl_api::{
-    GpuUse, GpuView, MemorySize, NodeName, NodeState, NodeView, Problem, ProblemCode, Summary,
-    TaskState,
+    GpuUse, GpuView, MemorySize, NodeName, NodeReport, NodeState, NodeView, Problem, ProblemCode,
+    Summary, TaskState,
 };
 use vfioctl_scheduler::Use;
 use vfioctl_store::Transaction;
@@ -35,7 +35,7 @@ impl Cluster {
         let state = self.mirror.read();
         let shown = state.nodes.iter().filter(|(_, node)| is_shown(node));
         shown
-            .flat_map(|(name, node)| gpus(&state, name, node))
+            .flat_map(|(name, node)| gpus(&state, name, node, report(node).as_ref()))
             .collect()
     }
 
@@ -45,17 +45,17 @@ impl Cluster {
         let mut summary = Summary::default();
         for (name, node) in state.nodes.iter().filter(|(_, node)| is_shown(node)) {
             summary.nodes += 1;
-            let Some(report) = node.report.as_ref().filter(|_| node.alive.is_some()) else {
+            let Some(report) = report(node).filter(|_| node.alive.is_some()) else {
                 continue;
             };
             summary.nodes_online += 1;
-            summary.cores += report.value.cores;
-            summary.memory = plus(summary.memory, report.value.memory.mib());
+            summary.cores += report.cores;
+            summary.memory = plus(summary.memory, report.memory.mib());
             for share in node.allocation.value.shares.values() {
                 summary.cores_taken += share.cores;
                 summary.memory_taken = plus(summary.memory_taken, share.memory_mib);
             }
-            for gpu in gpus(&state, name, node)
+            for gpu in gpus(&state, name, node, Some(&report))
                 .iter()
                 .filter(|gpu| gpu.gpu.present)
             {
@@ -150,6 +150,7 @@ fn is_shown(node: &Node) -> bool {
 
 fn view(state: &State, name: &NodeName, node: &Node) -> NodeView {
     let shares = node.allocation.value.shares.values();
+    let report = report(node);
     NodeView {
         name: name.clone(),
         state: match (&node.alive, &node.report) {
@@ -159,21 +160,25 @@ fn view(state: &State, name: &NodeName, node: &Node) -> NodeView {
         },
         drained: node.drained.is_some(),
         heard: node.heard,
-        report: node.report.as_ref().map(|report| (*report.value).clone()),
         telemetry: node.telemetry.clone().filter(|_| node.alive.is_some()),
         cores_taken: shares.clone().map(|share| share.cores).sum(),
         memory_taken: MemorySize::from_mib(shares.map(|share| share.memory_mib).sum()),
         tasks: node.allocation.value.shares.keys().cloned().collect(),
-        gpus: gpus(state, name, node),
+        gpus: gpus(state, name, node, report.as_ref()),
+        report,
     }
 }
 
-fn gpus(state: &State, name: &NodeName, node: &Node) -> Vec<GpuView> {
-    let Some(report) = &node.report else {
+fn report(node: &Node) -> Option<NodeReport> {
+    node.report.as_ref().and_then(|report| report.value.read())
+}
+
+fn gpus(state: &State, name: &NodeName, node: &Node, report: Option<&NodeReport>) -> Vec<GpuView> {
+    let Some(report) = report else {
         return Vec::new();
     };
     let telemetry = node.telemetry.as_ref().filter(|_| node.alive.is_some());
-    let gpus = report.value.gpus.iter().map(|gpu| GpuView {
+    let gpus = report.gpus.iter().map(|gpu| GpuView {
         node: name.clone(),
         gpu: gpu.clone(),
         telemetry: telemetry

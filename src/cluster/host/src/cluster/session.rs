@@ -201,14 +201,15 @@ impl Cluster {
 
     async fn take_report(&self, node: &NodeName, report: &NodeReport) -> Result<(), Problem> {
         check_report(report)?;
+        let text = to_json(report)?;
         let is_news = {
             let state = self.mirror.read();
             let known = state.nodes.get(node).and_then(|node| node.report.as_ref());
-            known.is_none_or(|known| *known.value != *report)
+            known.is_none_or(|known| known.value.text() != text)
         };
         if is_news {
             let key = keys::report(node);
-            let transaction = Transaction::new().put(&key, to_json(report)?);
+            let transaction = Transaction::new().put(&key, text);
             self.write(transaction, &[key]).await?;
         }
         Ok(())

@@ -1,56 +1,21 @@
-//! Tasks: submitted, looked at, ended.
+//! Tasks: looked at, ended, started again.
 
 use tokio::sync::broadcast;
 use vfioctl_api::{
-    Change, GpuNumber, Kind, NodeName, Page, Problem, ProblemCode, Submission, Task, TaskFilter,
-    TaskId, TaskState, UserName, Wanted,
+    Change, GpuNumber, NodeName, Page, Problem, ProblemCode, Submission, Task, TaskFilter, TaskId,
+    TaskState, Wanted,
 };
 use vfioctl_scheduler::{Decision, Demand, Placement, Record, life, place};
 
 use super::draft::Draft;
 use super::{Caller, Cluster};
-use crate::limits::{MAX_PAGE, MAX_TASKS_A_USER, PAGE};
+use crate::limits::{MAX_PAGE, PAGE};
 
 /// Places of a transaction that an operation on one task takes: the task and its node's allocation,
 /// each read and written; and the allocation of another node that it leaves.
-const ONE_TASK: usize = 6;
+pub(super) const ONE_TASK: usize = 6;
 
 impl Cluster {
-    /// Takes a submission: it is placed at once where there is room. Where there is none, a command
-    /// that names no GPU of a node waits, and everything else is refused, unless it asks to wait.
-    ///
-    /// # Errors
-    /// Where it makes no sense, no node could ever take it, or what it names is taken.
-    pub async fn submit(&self, owner: UserName, submission: Submission) -> Result<Task, Problem> {
-        submission.check().map_err(|error| {
-            Problem::new(ProblemCode::BadRequest, error.to_string())
-                .hint("mend the submission; 'vfioctl task submit --help' tells what there is")
-        })?;
-        let chance = u32::from_le_bytes(self.random_bytes());
-        let id = TaskId::new(self.now() / 1000, chance);
-        let submit = move |draft: &mut Draft<'_>, now| {
-            if let Some(known) = draft.task(&id) {
-                // Written before, when the answer was lost.
-                return Ok(known.task.clone());
-            }
-            check_count(draft, &owner)?;
-            let record = Record::new(id.clone(), owner.clone(), submission.clone(), now);
-            let demand = Demand::of(&submission);
-            match place(draft.rooms_for(&demand), &owner, &demand) {
-                Decision::Now(placement) => Ok(give(draft, &record, placement, now)),
-                Decision::Later(obstacle) if waits(&submission) => {
-                    let mut record = record;
-                    record.task.reason = Some(obstacle.to_string());
-                    let task = record.task.clone();
-                    draft.put(record, None);
-                    Ok(task)
-                }
-                Decision::Later(obstacle) | Decision::Never(obstacle) => Err(obstacle.problem()),
-            }
-        };
-        self.ledger.run(ONE_TASK, submit).await
-    }
-
     /// Ends a task at once.
     ///
     /// # Errors
@@ -305,35 +270,8 @@ impl TaskEvents {
     }
 }
 
-/// Whether a submission waits where there is no room.
-fn waits(submission: &Submission) -> bool {
-    let names_gpus = submission
-        .target
-        .as_ref()
-        .is_some_and(|target| !target.gpus.is_empty());
-    submission.queue || (submission.kind == Kind::Command && !names_gpus)
-}
-
-fn check_count(draft: &Draft<'_>, owner: &UserName) -> Result<(), Problem> {
-    let is_going = |record: &Record| record.task.owner == *owner && !record.task.state.is_over();
-    let going = draft
-        .state()
-        .tasks
-        .values()
-        .filter(|kept| is_going(&kept.value))
-        .take(MAX_TASKS_A_USER);
-    // Counting is for those who have many; everybody else is below by far.
-    if draft.state().tasks.len() < MAX_TASKS_A_USER || going.count() < MAX_TASKS_A_USER {
-        return Ok(());
-    }
-    let message =
-        format!("you have {MAX_TASKS_A_USER} tasks that wait or run, and nobody may have more");
-    Err(Problem::new(ProblemCode::TooMuch, message)
-        .hint("wait until some have ended, or kill some"))
-}
-
 /// Gives a task to a node.
-fn give(draft: &mut Draft<'_>, record: &Record, placement: Placement, now: u64) -> Task {
+pub(super) fn give(draft: &mut Draft<'_>, record: &Record, placement: Placement, now: u64) -> Task {
     let Placement { node, gpus, share } = placement;
     let assigned = life::assign(record, &node, &gpus, now);
     let task = assigned.task.clone();

@@ -1,66 +1,22 @@
 //! The state: tasks, nodes and people, as the store has them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
-use tokio::sync::Notify;
-use vfioctl_api::{
-    LogOrder, Moment, NodeName, NodeReport, TaskId, TaskState, Telemetry, UserName, Wanted,
-};
+use vfioctl_api::{Moment, NodeName, NodeReport, TaskId, TaskState, UserName, Wanted};
 use vfioctl_scheduler::{Allocation, Record, Room};
 use vfioctl_store::{Entry, Key, Listing, Revision};
 
 use crate::access::{JoinRecord, TokenRecord, UserRecord};
-use crate::cluster::{Alive, Enrolled};
+
+use super::node::Node;
+use super::report::Report;
 
 /// Something of the store, with when it was written.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Kept<T> {
     pub(crate) value: T,
     pub(crate) revision: Revision,
-}
-
-/// What the store holds, understood.
-#[derive(Debug, Default)]
-pub(crate) struct State {
-    pub(crate) revision: Revision,
-    pub(crate) tasks: BTreeMap<TaskId, Kept<Record>>,
-    /// Tasks that wait, the first first.
-    pub(crate) queue: BTreeSet<TaskId>,
-    pub(crate) nodes: BTreeMap<NodeName, Node>,
-    pub(crate) users: BTreeMap<UserName, Kept<UserRecord>>,
-    pub(crate) tokens: HashMap<String, Kept<TokenRecord>>,
-    pub(crate) joins: HashMap<String, Kept<JoinRecord>>,
-    /// Which node a certificate is of.
-    pub(crate) certificates: HashMap<String, NodeName>,
-    pub(crate) leader: Option<Kept<String>>,
-}
-
-/// A node, with all that is known of it.
-#[derive(Debug, Default)]
-pub(crate) struct Node {
-    pub(crate) enrolled: Option<Kept<Enrolled>>,
-    pub(crate) report: Option<Kept<Box<NodeReport>>>,
-    pub(crate) alive: Option<Kept<Alive>>,
-    pub(crate) drained: Option<Revision>,
-    pub(crate) allocation: Kept<Allocation>,
-    /// What is left there, made of the above.
-    pub(crate) room: Option<Room>,
-    /// What its runner said last, to this host.
-    pub(crate) telemetry: Option<Telemetry>,
-    /// When, by this host's clock.
-    pub(crate) heard: Option<Moment>,
-    /// Since when it is not there, as far as this host knows.
-    pub(crate) gone_since: Option<Moment>,
-    /// Tasks that are its own.
-    pub(crate) tasks: BTreeSet<TaskId>,
-    /// When an order for it changed last.
-    pub(crate) changed: Revision,
-    /// Logs that somebody wants to read.
-    pub(crate) logs: BTreeMap<String, Kept<LogOrder>>,
-    /// Wakes whoever waits for orders.
-    pub(crate) notify: Arc<Notify>,
 }
 
 impl Default for Kept<Allocation> {
@@ -70,6 +26,23 @@ impl Default for Kept<Allocation> {
             revision: 0,
         }
     }
+}
+
+/// What the store holds, understood.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) revision: Revision,
+    pub(crate) tasks: BTreeMap<TaskId, Kept<Record>>,
+    /// Tasks that wait, the first first.
+    pub(crate) queue: BTreeSet<TaskId>,
+    /// In boxes, since a tree has many empty places.
+    pub(crate) nodes: BTreeMap<NodeName, Box<Node>>,
+    pub(crate) users: BTreeMap<UserName, Kept<UserRecord>>,
+    pub(crate) tokens: HashMap<String, Kept<TokenRecord>>,
+    pub(crate) joins: HashMap<String, Kept<JoinRecord>>,
+    /// Which node a certificate is of.
+    pub(crate) certificates: HashMap<String, NodeName>,
+    pub(crate) leader: Option<Kept<String>>,
 }
 
 /// Whether what is known is as new as what is told.
@@ -244,7 +217,10 @@ impl State {
                 }
             }
             ("reports", []) if !is_known(node.report.as_ref(), entry.revision) => {
-                node.report = read(entry)
+                node.report = read::<NodeReport>(entry).map(|kept| Kept {
+                    value: Report::of(&entry.value),
+                    revision: kept.revision,
+                });
             }
             ("alive", []) if !is_known(node.alive.as_ref(), entry.revision) => {
                 node.alive = read(entry);
@@ -256,6 +232,10 @@ impl State {
                 if let Some(allocation) = read(entry) {
                     node.allocation = allocation;
                 }
+                if let Some(room) = &mut node.room {
+                    *room = room.taken_by(&node.allocation.value);
+                }
+                return None;
             }
             ("logs", [stream]) => {
                 if let Some(order) = read(entry) {
@@ -355,55 +335,6 @@ impl State {
     /// The room of every node that has said what it is.
     pub(crate) fn rooms(&self) -> impl Iterator<Item = &Room> {
         self.nodes.values().filter_map(|node| node.room.as_ref())
-    }
-}
-
-impl Node {
-    /// Makes its room anew, after something has changed.
-    pub(crate) fn make_room(&mut self, name: &NodeName) {
-        let is_online = self.alive.is_some();
-        let is_drained = self.drained.is_some() || self.enrolled.is_none();
-        self.room = self.report.as_ref().map(|report| {
-            Room::new(
-                name,
-                &report.value,
-                &self.allocation.value,
-                is_online,
-                is_drained,
-            )
-        });
-    }
-
-    /// Whether its runner is there, registered with this session.
-    pub(crate) fn has_session(&self, session: &str) -> bool {
-        let alive = self.alive.as_ref();
-        alive.is_some_and(|alive| alive.value.session == session)
-    }
-
-    /// Whether nothing is known of it any more.
-    fn is_forgotten(&self) -> bool {
-        self.enrolled.is_none()
-            && self.report.is_none()
-            && self.alive.is_none()
-            && self.tasks.is_empty()
-            && self.allocation.value.shares.is_empty()
-    }
-
-    fn keys(&self, name: &NodeName) -> Vec<Key> {
-        let mut keys = Vec::new();
-        keys.extend(self.enrolled.iter().map(|_| crate::keys::node(name)));
-        keys.extend(self.report.iter().map(|_| crate::keys::report(name)));
-        keys.extend(self.alive.iter().map(|_| crate::keys::alive(name)));
-        keys.extend(self.drained.iter().map(|_| crate::keys::drained(name)));
-        if self.allocation.revision > 0 {
-            keys.push(crate::keys::allocation(name));
-        }
-        keys.extend(
-            self.logs
-                .keys()
-                .filter_map(|stream| crate::keys::log(name, stream)),
-        );
-        keys
     }
 }
 

@@ -22,7 +22,7 @@ use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -39,27 +39,43 @@ const BUFFER: usize = 16 << 10;
 /// What hyper answers with what was waited for.
 const OWN_REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: own\r\n\r\n";
 
-/// The other end, by a box: what waits shall be small.
-type Stream = Box<TlsStream<TcpStream>>;
-
 /// Answers what comes over a connection, until either end hangs up or the host ends.
 pub(super) async fn answer(
     stream: TcpStream,
     address: SocketAddr,
     acceptor: TlsAcceptor,
     router: Router,
-    mut ending: watch::Receiver<bool>,
+    ending: watch::Receiver<bool>,
 ) {
     // Answers are small and waited for.
     let _ = stream.set_nodelay(true);
     keep_alive(&stream);
-    let Some(mut stream) = agree(stream, acceptor).await else {
+    let Some(stream) = agree(stream, acceptor).await else {
         return;
     };
     let peer = Peer {
         address,
         certificate: tls::fingerprint(&stream),
     };
+    converse(stream, peer, router, ending).await;
+}
+
+/// In a box: what waits shall be small.
+async fn agree(stream: TcpStream, acceptor: TlsAcceptor) -> Option<Box<TlsStream<TcpStream>>> {
+    let agreed = Box::pin(tokio::time::timeout(
+        HANDSHAKE_TIME,
+        acceptor.accept(stream),
+    ))
+    .await;
+    agreed.ok()?.ok().map(Box::new)
+}
+
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    peer: Peer,
+    router: Router,
+    mut ending: watch::Receiver<bool>,
+) {
     let (mut received, mut answer) = (Vec::new(), None);
     loop {
         let speaking = speak(stream, received, answer, &peer, &router, &mut ending);
@@ -76,32 +92,23 @@ pub(super) async fn answer(
     }
 }
 
-async fn agree(stream: TcpStream, acceptor: TlsAcceptor) -> Option<Stream> {
-    let agreed = Box::pin(tokio::time::timeout(
-        HANDSHAKE_TIME,
-        acceptor.accept(stream),
-    ))
-    .await;
-    agreed.ok()?.ok().map(Box::new)
-}
-
 /// A connection on which nothing is left to do but to wait for an answer.
-struct Waiting {
-    stream: Stream,
+struct Waiting<S> {
+    stream: S,
     /// What came after the request.
     received: Vec<u8>,
     answer: LaterAnswer,
 }
 
 /// Speaks HTTP until an answer has to be waited for; none where the connection is over.
-async fn speak(
-    stream: Stream,
+async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
     received: Vec<u8>,
     answer: Option<Response>,
     peer: &Peer,
     router: &Router,
     ending: &mut watch::Receiver<bool>,
-) -> Option<Waiting> {
+) -> Option<Waiting<S>> {
     let desk = Desk::default();
     desk.lock().answer = answer;
     let service = hyper::service::service_fn(|request| {
@@ -215,7 +222,10 @@ async fn respond(
 }
 
 /// Waits for an answer with as little as can be; none where the connection is over.
-async fn wait(waiting: &mut Waiting, ending: &mut watch::Receiver<bool>) -> Option<Response> {
+async fn wait<S: AsyncRead + Unpin>(
+    waiting: &mut Waiting<S>,
+    ending: &mut watch::Receiver<bool>,
+) -> Option<Response> {
     let mut byte = [0];
     let mut hears_more = false;
     loop {
@@ -242,4 +252,130 @@ fn keep_alive(stream: &TcpStream) {
         .with_time(Duration::from_secs(30))
         .with_interval(Duration::from_secs(10));
     let _ = socket2::SockRef::from(stream).set_tcp_keepalive(&alive);
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::{get, post};
+    use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    const WAIT: &str = "POST /wait HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n{}";
+    const PLAIN: &str = "GET /plain HTTP/1.1\r\nhost: a\r\n\r\n";
+
+    /// The other end of a connection to a host that answers `/plain` at once, and `/wait` when it is told
+    /// what.
+    struct Talk {
+        stream: DuplexStream,
+        tell: Option<oneshot::Sender<&'static str>>,
+        ending: watch::Sender<bool>,
+        connection: tokio::task::JoinHandle<()>,
+    }
+
+    fn talk() -> Talk {
+        let (tell, told) = oneshot::channel::<&str>();
+        let told = Arc::new(Mutex::new(Some(told)));
+        let wait = move |_: String| {
+            let told = told.lock().unwrap().take().unwrap();
+            let answer = async move { Response::new(told.await.unwrap().into()) };
+            std::future::ready(Later::new(answer))
+        };
+        let router = Router::new()
+            .route("/wait", post(wait))
+            .route("/plain", get(|| async { "plain" }));
+        let (stream, other) = duplex(1 << 16);
+        let peer = Peer {
+            address: ([127, 0, 0, 1], 1).into(),
+            certificate: None,
+        };
+        let (ending, ends) = watch::channel(false);
+        let connection = tokio::spawn(converse(other, peer, router, ends));
+        Talk {
+            stream,
+            tell: Some(tell),
+            ending,
+            connection,
+        }
+    }
+
+    impl Talk {
+        async fn say(&mut self, text: &str) {
+            self.stream.write_all(text.as_bytes()).await.unwrap();
+            // It is read, and waited for, before anything else happens.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+
+        fn give_orders(&mut self) {
+            self.tell.take().unwrap().send("orders").unwrap();
+        }
+
+        /// Bodies of answers, until the last of them ends so.
+        async fn hear(&mut self, end: &str) -> Vec<String> {
+            let mut heard = String::new();
+            while !heard.ends_with(end) {
+                let mut bytes = [0; 1024];
+                let count = self.stream.read(&mut bytes).await.unwrap();
+                assert_ne!(count, 0, "{heard}");
+                heard.push_str(std::str::from_utf8(&bytes[..count]).unwrap());
+            }
+            let answers = heard.split("HTTP/1.1 200 OK\r\n").skip(1);
+            let body = |answer: &str| answer.split("\r\n\r\n").nth(1).unwrap().to_owned();
+            answers.map(body).collect()
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_answered_and_goes_on() {
+        let mut talk = talk();
+        talk.say(PLAIN).await;
+        assert_eq!(talk.hear("plain").await, ["plain"]);
+        talk.say(WAIT).await;
+        talk.give_orders();
+        assert_eq!(talk.hear("orders").await, ["orders"]);
+        talk.say(PLAIN).await;
+        assert_eq!(talk.hear("plain").await, ["plain"]);
+    }
+
+    #[tokio::test]
+    async fn what_is_sent_behind_a_request_that_waits_is_answered_after_it() {
+        for (together, apart) in [(format!("{WAIT}{PLAIN}"), ""), (WAIT.to_owned(), PLAIN)] {
+            let mut talk = talk();
+            talk.say(&together).await;
+            talk.say(apart).await;
+            talk.give_orders();
+            assert_eq!(talk.hear("plain").await, ["orders", "plain"]);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_wants_the_connection_closed_is_answered_before() {
+        let mut talk = talk();
+        let closing = WAIT.replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n");
+        talk.say(&closing).await;
+        talk.give_orders();
+        let mut heard = String::new();
+        talk.stream.read_to_string(&mut heard).await.unwrap();
+        assert!(heard.ends_with("orders"), "{heard}");
+    }
+
+    #[tokio::test]
+    async fn who_hangs_up_waits_no_more() {
+        let mut talk = talk();
+        talk.say(WAIT).await;
+        let tell = talk.tell.take().unwrap();
+        assert!(!tell.is_closed());
+        drop(talk.stream);
+        talk.connection.await.unwrap();
+        assert!(tell.is_closed(), "the answer is not made any more");
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_while_the_host_ends() {
+        let mut talk = talk();
+        talk.say(WAIT).await;
+        talk.ending.send(true).unwrap();
+        talk.connection.await.unwrap();
+    }
 }

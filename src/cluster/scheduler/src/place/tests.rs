@@ -248,6 +248,41 @@ fn a_queue_is_placed_in_order_and_nobody_blocks_the_rest() {
     assert_eq!(placed, [(&ids[0], true), (&ids[1], false), (&ids[3], true)]);
 }
 
+#[test]
+fn the_best_node_is_found_in_whatever_order_they_come() {
+    let wanted = described(1, None);
+    let [idle, mut used, shared] = ["a", "b", "c"].map(|name| room(name, 2));
+    let mut shared = [shared];
+    put(&mut shared, 1, &described(2, None));
+    let [shared] = shared;
+    used.cores_free -= 1;
+    let orders: [[&Room; 3]; 6] = [
+        [&idle, &used, &shared],
+        [&idle, &shared, &used],
+        [&used, &idle, &shared],
+        [&used, &shared, &idle],
+        [&shared, &idle, &used],
+        [&shared, &used, &idle],
+    ];
+    for rooms in orders {
+        let decision = place(rooms, &alice(), &Demand::of(&wanted));
+        let Decision::Now(placement) = decision else {
+            panic!("{decision:?}")
+        };
+        assert_eq!(placement.node.as_str(), "b");
+    }
+}
+
+#[test]
+fn what_is_given_back_is_there_again() {
+    let new = room("a", 4);
+    let mut taken = [new.clone()];
+    put(&mut taken, 1, &described(2, None));
+    assert_ne!(format!("{:?}", taken[0]), format!("{new:?}"));
+    let again = taken[0].taken_by(&Allocation::default());
+    assert_eq!(format!("{again:?}"), format!("{new:?}"));
+}
+
 /// What the node says of work that has just ended must not keep the next away.
 #[test]
 fn cards_of_the_clusters_own_work_are_counted_by_the_cluster() {
