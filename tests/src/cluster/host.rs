@@ -50,11 +50,21 @@ pub struct Member {
 impl ClusterHost {
     /// Sets up a cluster and starts its host, which is this program: see [`super::act_if_asked`].
     pub fn start(store: &StoreOf) -> Self {
-        Self::start_program(store, Vec::new())
+        Self::start_as(store, Vec::new(), None)
+    }
+
+    /// The same, where nodes are labs, which know it by another name.
+    pub fn start_for_labs(store: &StoreOf) -> Self {
+        let name = format!("https://outside:{}", OUTSIDE_PORTS[0]);
+        Self::start_as(store, Vec::new(), Some(&name))
     }
 
     /// Sets up a cluster and starts its host by these words: the program, with what runs it before it.
     pub fn start_program(store: &StoreOf, program: Vec<OsString>) -> Self {
+        Self::start_as(store, program, None)
+    }
+
+    fn start_as(store: &StoreOf, program: Vec<OsString>, name: Option<&str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let address = free_address();
         let store = match store {

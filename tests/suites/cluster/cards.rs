@@ -36,9 +36,13 @@ impl Bed {
 
     /// The card's node that a card at an address has now; nothing where its driver is away.
     fn card(&self, address: &str) -> String {
-        let script =
-            format!("cd /dev/dri/by-path && basename $(readlink pci-0000:{address}-card) || :");
-        self.node.root(&script).trim().to_owned()
+        let script = format!("readlink /dev/dri/by-path/pci-0000:{address}-card || :");
+        let path = self.node.root(&script);
+        path.trim()
+            .rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     fn machine(&self, person: &Person, target: &str) -> String {
@@ -225,6 +229,8 @@ pub(crate) fn two_nodes_take_work() {
     let alice = Person::log_in(&host, "alice", "user");
     for node in &nodes {
         let words = ["-t", node.name(), "--", "hostname"];
+        let came = alice.run(&[&["task", "submit", "--wait"], &words[..]].concat());
+        assert_eq!(came.status, 0, "{came:?}\n{}\n{}", node.log(), host.log());
         assert_eq!(alice.work(&words).trim(), node.name());
     }
     let drained = host.ask("POST", "/v1/nodes/node1/drain", &Value::Null);

@@ -2,6 +2,7 @@
 //! bound, Docker and Podman, the helper and the runner as systemd starts them; and users without rights.
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::panic,
     reason = "a test that cannot go on shall end"
 )]
@@ -11,35 +12,43 @@ mod faults;
 mod guide;
 
 use std::process::ExitCode;
+use std::sync::{PoisonError, RwLock};
 
 use vfioctl_tests::cluster::act_if_asked;
 use vfioctl_tests::suite;
 use vfioctl_tests::world::is_root;
 
-const TESTS: [(&str, fn()); 7] = [
+/// Each with the labs that it has.
+const TESTS: [(&str, usize, fn()); 7] = [
     (
         "every_command_of_the_guide_does_what_it_says",
+        3,
         guide::every_command,
     ),
     (
         "card_in_a_machine_leaves_the_other_what_it_was",
+        1,
         cards::other_card_stays_the_same,
     ),
     (
         "card_in_use_is_not_taken_with_its_group",
+        1,
         cards::card_in_use_is_not_taken_with_its_group,
     ),
-    ("two_nodes_take_work", cards::two_nodes_take_work),
+    ("two_nodes_take_work", 2, cards::two_nodes_take_work),
     (
         "parts_that_are_killed_come_back_to_what_runs",
+        1,
         faults::parts_are_killed,
     ),
     (
         "node_that_is_cut_off_goes_on_and_begins_nothing",
+        1,
         faults::node_is_cut_off,
     ),
     (
         "acs_is_overridden_when_the_runner_starts",
+        1,
         faults::acs_is_overridden_at_start,
     ),
 ];
@@ -48,9 +57,22 @@ fn main() -> ExitCode {
     if let Some(code) = act_if_asked() {
         return code;
     }
-    let trials = TESTS.map(|(name, test)| match is_root() {
-        true => suite::trial(name, test),
+    let trials = TESTS.map(|(name, labs, test)| match is_root() {
+        true => suite::trial(name, move || alone_with(labs, test)),
         false => suite::ignored(name, "only root can become another user"),
     });
     suite::run(trials.into())
+}
+
+/// Two labs side by side are as many as two processors emulate without a runner that is not heard of in
+/// time: a test that has more than one has nobody beside it.
+fn alone_with(labs: usize, test: fn()) {
+    static LABS: RwLock<()> = RwLock::new(());
+    if labs > 1 {
+        let _alone = LABS.write().unwrap_or_else(PoisonError::into_inner);
+        test();
+    } else {
+        let _beside = LABS.read().unwrap_or_else(PoisonError::into_inner);
+        test();
+    }
 }
