@@ -96,7 +96,7 @@ fn state_of(person: &Person, task: &str) -> String {
 pub(crate) fn other_card_stays_the_same() {
     let bed = Bed::new();
     let second = bed.card("02:00.0");
-    assert_ne!(second, "");
+    assert!(!second.is_empty());
     let both = bed
         .alice
         .work(&[&["-t", "node1::0,1", "--"], &LIST[..]].concat());
@@ -134,12 +134,12 @@ pub(crate) fn other_card_stays_the_same() {
     let gpus = bed.bob.json(&["gpu", "list"]);
     assert!(gpus["gpus"][0].to_string().contains(&machine), "{gpus:#}");
     bed.alice.run(&["vps", "stop", &machine, "--wait"]).done();
-    bed.wait_for("the card is home", || bed.card("01:00.0") != "");
+    bed.wait_for("the card is home", || !bed.card("01:00.0").is_empty());
     bed.alice.run(&["vps", "rm", &machine]).done();
     bed.wait_for("nothing is left", || {
         bed.node
             .root("ls /var/lib/vfioctl-runner/machines; ls /run/vfioctl/machines/*")
-            == ""
+            .is_empty()
     });
 }
 
