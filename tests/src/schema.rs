@@ -72,6 +72,12 @@ fn check_rule(
             .all(|name| value.get(name.as_str().unwrap_or_default()).is_some()),
         "properties" => return check_fields(root, rule, value, at),
         "additionalProperties" => return check_others(root, schema, rule, value, at),
+        "propertyNames" => {
+            for name in value.as_object().into_iter().flat_map(|map| map.keys()) {
+                check(root, rule, &Value::from(name.as_str()), at)?;
+            }
+            true
+        }
         "items" => {
             let items = value.as_array().into_iter().flatten().enumerate();
             for (index, item) in items {

@@ -21,6 +21,7 @@ pub(crate) struct Table {
     rows: Vec<[String; 6]>,
     missing: Vec<String>,
     skipped: Vec<String>,
+    notes: Vec<String>,
 }
 
 impl Table {
@@ -67,6 +68,11 @@ impl Table {
     /// Notes that a peer is not to be had here.
     pub(crate) fn skip(&mut self, what: &str, reason: &str) {
         self.skipped.push(format!("{what}: {reason}"));
+    }
+
+    /// Notes what has to be known of a number.
+    pub(crate) fn note(&mut self, what: &str, note: &str) {
+        self.notes.push(format!("{what}: {note}"));
     }
 
     /// Whether everything ran that should have.
@@ -130,6 +136,9 @@ impl fmt::Display for Table {
         )?;
         for line in &self.skipped {
             writeln!(f, "skipped: {line}")?;
+        }
+        for line in &self.notes {
+            writeln!(f, "note: {line}")?;
         }
         for line in &self.missing {
             writeln!(f, "DID NOT RUN: {line}")?;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use super::host::Host;
+use super::host::{Host, Use};
 use super::links::{Answer, Links, PATIENCE};
 use super::nodes::{Heard, Nodes};
 use crate::Result;
@@ -145,9 +145,8 @@ fn take(links: &mut Links, nodes: &mut Nodes) -> Result<Event> {
 
 /// What a host was able to do.
 pub(super) struct Saturation {
-    pub(super) a_second: f64,
-    /// Of the host, in microseconds a heartbeat.
-    pub(super) processor_us: f64,
+    pub(super) count: usize,
+    pub(super) used: Use,
 }
 
 /// As many heartbeats as the host takes: so many are always on their way, of all nodes in turn.
@@ -159,8 +158,8 @@ pub(super) fn saturate(
     time: Duration,
 ) -> Result<Saturation> {
     let mut idle: VecDeque<usize> = (0..nodes.count()).collect();
-    let mut count = 0_u32;
-    let spent = host.count()?;
+    let mut count = 0;
+    let since = host.count()?;
     let end = Instant::now() + time;
     let mut asked = 0;
     while Instant::now() < end {
@@ -177,14 +176,10 @@ pub(super) fn saturate(
             asked -= 1;
         }
     }
-    let (processor, elapsed) = host.spent(&spent)?;
+    let used = host.used(&since)?;
     while asked > 0 {
         let answer = links.await_answer()?;
         asked -= usize::from(nodes.take(links, &answer)?.is_some());
     }
-    let count = f64::from(count);
-    Ok(Saturation {
-        a_second: count / elapsed.as_secs_f64(),
-        processor_us: processor.as_secs_f64() * 1e6 / count,
-    })
+    Ok(Saturation { count, used })
 }

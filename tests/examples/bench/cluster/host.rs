@@ -68,10 +68,33 @@ pub(super) struct Host {
     pub(super) cluster: ClusterHost,
 }
 
-/// Processor time of a host since some moment.
-pub(super) struct Spent {
+/// What a host has used of its core, from some moment on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Use {
     began: Instant,
-    processor: Duration,
+    /// How long that was,
+    pub(super) time: Duration,
+    /// how much of it the host had the core,
+    pub(super) processor: Duration,
+    /// and how much it waited for it, since others had it.
+    waited: Duration,
+}
+
+impl Use {
+    /// The part of the time that the host waited for its core, in percent.
+    pub(super) fn waited_percent(&self) -> f64 {
+        100.0 * self.waited.as_secs_f64() / self.time.as_secs_f64()
+    }
+
+    /// The part of the time that it had it, in percent.
+    pub(super) fn busy_percent(&self) -> f64 {
+        100.0 * self.processor.as_secs_f64() / self.time.as_secs_f64()
+    }
+
+    /// Of the host, in microseconds, for one of so many.
+    pub(super) fn microseconds_of(&self, count: usize) -> f64 {
+        self.processor.as_secs_f64() * 1e6 / count as f64
+    }
 }
 
 impl Host {
@@ -104,34 +127,45 @@ impl Host {
         kib.ok_or_else(|| "the kernel does not tell VmRSS".into())
     }
 
-    /// Processor time of all its threads; those that have ended are not in it.
-    fn processor(&self) -> Result<Duration> {
+    /// What all its threads have had of the core, and how long they have waited for it
+    /// (`Documentation/scheduler/sched-stats.rst`); those that have ended are not in it.
+    fn core_time(&self) -> Result<(Duration, Duration)> {
         let process = self.cluster.process_id().ok_or("the host does not run")?;
         let folder = format!("/proc/{process}/task");
         let failed = |error: std::io::Error| format!("{folder}: {error}");
-        let mut nanoseconds = 0;
+        let (mut had, mut waited) = (0, 0);
         for thread in std::fs::read_dir(&folder).map_err(failed)? {
             let path = thread.map_err(failed)?.path().join("schedstat");
             // A thread may end meanwhile.
             let text = std::fs::read_to_string(path).unwrap_or_default();
-            let own: Option<u64> = text.split(' ').next().and_then(|word| word.parse().ok());
-            nanoseconds += own.unwrap_or_default();
+            let mut numbers = text.split_whitespace().map(str::parse::<u64>);
+            let mut next = || numbers.next().and_then(std::result::Result::ok);
+            had += next().unwrap_or_default();
+            waited += next().unwrap_or_default();
         }
-        Ok(Duration::from_nanos(nanoseconds))
+        Ok((Duration::from_nanos(had), Duration::from_nanos(waited)))
     }
 
     /// Begins to count what it uses.
-    pub(super) fn count(&self) -> Result<Spent> {
-        Ok(Spent {
+    pub(super) fn count(&self) -> Result<Use> {
+        let (processor, waited) = self.core_time()?;
+        Ok(Use {
             began: Instant::now(),
-            processor: self.processor()?,
+            time: Duration::ZERO,
+            processor,
+            waited,
         })
     }
 
-    /// What it has used since, and how long that is ago.
-    pub(super) fn spent(&self, since: &Spent) -> Result<(Duration, Duration)> {
-        let processor = self.processor()?.saturating_sub(since.processor);
-        Ok((processor, since.began.elapsed()))
+    /// What it has used since.
+    pub(super) fn used(&self, since: &Use) -> Result<Use> {
+        let (processor, waited) = self.core_time()?;
+        Ok(Use {
+            began: since.began,
+            time: since.began.elapsed(),
+            processor: processor.saturating_sub(since.processor),
+            waited: waited.saturating_sub(since.waited),
+        })
     }
 
     /// How long the disk takes that its store lies on, in milliseconds; none where it is no disk.

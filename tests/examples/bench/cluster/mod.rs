@@ -19,7 +19,7 @@ use crate::table::{Aim, Table};
 use crate::{Bench, Result};
 
 use beats::{Beats, HEARTBEAT, Wait, saturate};
-use host::{Cores, Host};
+use host::{Cores, Host, Use};
 use links::Links;
 use nodes::{GPUS, Nodes};
 use tasks::{Delays, Submitted, Users, submit_and_start, submit_many};
@@ -46,6 +46,8 @@ const SUBMITTING: Duration = Duration::from_secs(5);
 const CAME_AGAIN: usize = 2_000;
 /// Descriptors of either side: a connection for each node, and some.
 const DESCRIPTORS: u64 = 12_000;
+/// Of the time that the host may wait for its core, in percent, before a figure says little.
+const MOST_WAITED: f64 = 5.0;
 /// How often placing is measured.
 const PLACINGS: usize = 7;
 
@@ -115,7 +117,12 @@ fn sizes(host: &Host, table: &mut Table) -> Result<()> {
             course.tell(table, &of_size("at 5 s, waiting for orders"));
         }
         let what = of_size("processor time of a heartbeat at 5 s");
-        table.alone(&what, "µs", course.processor_us(), Aim::None);
+        table.alone(
+            &what,
+            "µs",
+            course.used.microseconds_of(course.took.len()),
+            Aim::None,
+        );
 
         let most = saturate(host, &mut links, &mut nodes, ON_THEIR_WAY, SATURATED)?;
         let aim = if is_largest {
@@ -124,9 +131,12 @@ fn sizes(host: &Host, table: &mut Table) -> Result<()> {
             Aim::AtLeast(15_000.0)
         };
         let (what, peer) = (of_size("most heartbeats"), (TOLD, ORIGINAL.0));
-        table.compare(&what, "/s", most.a_second, peer, aim);
+        let a_second = most.count as f64 / most.used.time.as_secs_f64();
+        table.compare(&what, "/s", a_second, peer, aim);
+        tell_waited(table, &what, &most.used);
         let what = of_size("processor time of one of the most");
-        table.alone(&what, "µs", most.processor_us, Aim::None);
+        let microseconds = most.used.microseconds_of(most.count);
+        table.alone(&what, "µs", microseconds, Aim::None);
     }
     let count = nodes.count();
     let mut beats = Beats::begin(0..count, Wait::AtHome);
@@ -136,7 +146,7 @@ fn sizes(host: &Host, table: &mut Table) -> Result<()> {
     course.tell(table, &format!("{count} nodes: at 5 s, answered at once"));
     if nodes.returned > 0 {
         let what = format!("{} times, since its lease had ended", nodes.returned);
-        table.skip("a node registered anew", &what);
+        table.note("nodes registered anew", &what);
     }
     Ok(())
 }
@@ -165,16 +175,16 @@ fn grow(host: &Host, links: &mut Links, nodes: &mut Nodes, size: usize) -> Resul
     let start = Instant::now();
     nodes.visit(links, from..size)?;
     let registered = count / start.elapsed().as_secs_f64();
-    let spent = host.count()?;
+    let since = host.count()?;
     let again = from..size.min(from + CAME_AGAIN);
-    let count = again.len() as f64;
+    let count = again.len();
     nodes.visit(links, again)?;
-    let (processor, elapsed) = host.spent(&spent)?;
+    let used = host.used(&since)?;
     Ok(Growth {
         joined,
         registered,
-        came: count / elapsed.as_secs_f64(),
-        came_us: processor.as_secs_f64() * 1e6 / count,
+        came: count as f64 / used.time.as_secs_f64(),
+        came_us: used.microseconds_of(count),
         known_kib: host.memory_kib()?,
     })
 }
@@ -193,8 +203,7 @@ impl Growth {
 /// How heartbeats went for a while.
 struct Course {
     took: Vec<Duration>,
-    processor: Duration,
-    elapsed: Duration,
+    used: Use,
     memory_kib: f64,
 }
 
@@ -206,27 +215,22 @@ impl Course {
         nodes: &mut Nodes,
         time: Duration,
     ) -> Result<Self> {
-        let spent = host.count()?;
+        let since = host.count()?;
         let took = beats.run(links, nodes, time)?;
-        let (processor, elapsed) = host.spent(&spent)?;
         Ok(Self {
             took,
-            processor,
-            elapsed,
+            used: host.used(&since)?,
             memory_kib: host.memory_kib()?,
         })
     }
 
-    fn processor_us(&self) -> f64 {
-        self.processor.as_secs_f64() * 1e6 / self.took.len() as f64
-    }
-
     fn tell(&self, table: &mut Table, when: &str) {
         let what = |what: &str| format!("{when}: {what}");
-        let a_second = self.took.len() as f64 / self.elapsed.as_secs_f64();
+        let a_second = self.took.len() as f64 / self.used.time.as_secs_f64();
         table.alone(&what("heartbeats"), "/s", a_second, Aim::None);
-        let busy = 100.0 * self.processor.as_secs_f64() / self.elapsed.as_secs_f64();
+        let busy = self.used.busy_percent();
         table.alone(&what("the host's core is busy"), "%", busy, Aim::None);
+        tell_waited(table, when, &self.used);
         let half = percentile(self.took.clone(), 50);
         table.alone(&what("median"), "ms", half, Aim::None);
         let most = percentile(self.took.clone(), 99);
@@ -308,15 +312,15 @@ fn tell_submitted(table: &mut Table, size: usize, done: Submitted) {
         let users = Users::count();
         format!("{users} users at once, {size} nodes beating: {what}")
     };
-    let count = done.took.len() as f64;
-    let a_second = count / done.time.as_secs_f64();
+    let count = done.took.len();
+    let a_second = count as f64 / done.used.time.as_secs_f64();
     table.alone(
         &what("durable submissions"),
         "/s",
         a_second,
         Aim::AtLeast(2_000.0),
     );
-    let processor = done.processor.as_secs_f64() * 1e6 / count;
+    let processor = done.used.microseconds_of(count);
     table.alone(&what("processor time of one"), "µs", processor, Aim::None);
     table.alone(
         &what("99th percentile"),
@@ -324,6 +328,16 @@ fn tell_submitted(table: &mut Table, size: usize, done: Submitted) {
         percentile(done.took, 99),
         Aim::None,
     );
+}
+
+/// Says so where others had the core that the host was to have for itself.
+fn tell_waited(table: &mut Table, what: &str, used: &Use) {
+    let waited = used.waited_percent();
+    if waited > MOST_WAITED {
+        let note =
+            format!("the host waited {waited:.0} % of the time for its core, since others had it");
+        table.note(what, &note);
+    }
 }
 
 fn median(times: Vec<Duration>) -> f64 {

@@ -9,7 +9,7 @@ use vfioctl_api::{Run, Wanted};
 use vfioctl_tests::cluster::client_config;
 
 use super::beats::{Beats, Event};
-use super::host::Host;
+use super::host::{Host, Use};
 use super::links::{Answer, Links, PATIENCE, Request, request};
 use super::nodes::{Heard, Nodes};
 use crate::Result;
@@ -213,8 +213,7 @@ pub(super) struct Submitted {
     /// All of them, with those that were answered when the time was over.
     pub(super) answered: usize,
     pub(super) took: Vec<Duration>,
-    pub(super) time: Duration,
-    pub(super) processor: Duration,
+    pub(super) used: Use,
 }
 
 /// How many tasks the host knows.
@@ -236,7 +235,7 @@ pub(super) fn submit_many(
     time: Duration,
 ) -> Result<Submitted> {
     let begin = Instant::now();
-    let spent = host.count()?;
+    let since = host.count()?;
     let first = users.first()?.0;
     let mut began = vec![begin; users.doors.len()];
     let mut took = Vec::new();
@@ -268,15 +267,16 @@ pub(super) fn submit_many(
             }
             submit(links, nodes, door)?;
         } else {
-            counted = counted.or(Some(host.spent(&spent)?));
+            if counted.is_none() {
+                counted = Some(host.used(&since)?);
+            }
             busy -= 1;
         }
     }
-    let (processor, elapsed) = counted.ok_or("nothing was submitted")?;
+    let used = counted.ok_or("nothing was submitted")?;
     Ok(Submitted {
         answered: submitted,
         took,
-        time: elapsed,
-        processor,
+        used,
     })
 }
