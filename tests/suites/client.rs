@@ -268,7 +268,8 @@ fn refused() {
             "vfioctl: there is no node 'mynode'\n",
         ),
         (
-            &["task", "submit", "--gpus", "1", "--", "true"],
+            // A command waits for the first node; a server does only where that is asked for.
+            &["vps", "create", "--gpus", "1"],
             1,
             "vfioctl: the cluster has no node yet\n",
         ),
