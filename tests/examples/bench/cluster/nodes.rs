@@ -266,16 +266,17 @@ impl Nodes {
         let mut took = None;
         match asked {
             Asked::Nothing => return Err("the host answered what was not asked".into()),
-            Asked::Register => {
-                node.session = answer.text("/session")?.ok_or("no session came")?;
-                node.seen = 0;
-            }
-            Asked::Beat(_) if is_session_ended(answer) => {
+            // A lease that ends just then is in the way of a registration; a runner tries again, too.
+            _ if is_over(answer) => {
                 node.session.clear();
                 self.returned += 1;
                 self.have_come(is_new);
                 self.ask(links, index, Duration::ZERO)?;
                 return Ok(None);
+            }
+            Asked::Register => {
+                node.session = answer.text("/session")?.ok_or("no session came")?;
+                node.seen = 0;
             }
             Asked::Beat(wait) => {
                 reply = read_reply(answer.good()?)?;
@@ -350,12 +351,14 @@ fn read_reply(body: &[u8]) -> Result<SyncReply> {
     }
 }
 
-fn is_session_ended(answer: &Answer) -> bool {
+/// Whether a node is no longer registered, or not yet.
+fn is_over(answer: &Answer) -> bool {
     let problem: Value = match answer.status {
         200 => return false,
         _ => serde_json::from_slice(&answer.body).unwrap_or_default(),
     };
-    problem.pointer("/code") == Some(&json!("session_ended"))
+    let code = problem.pointer("/code").and_then(Value::as_str);
+    matches!(code, Some("session_ended" | "exists"))
 }
 
 /// A node as an administrator has it.
