@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use vfioctl_tests::cluster::{ClusterHost, LabNode, Person, StoreOf};
+use vfioctl_tests::service::Etcd;
 
 /// How long a cluster may take to be as it was.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -130,4 +131,45 @@ pub(crate) fn acs_is_overridden_at_start() {
     let shown = alice.json(&["node", "status", "node1"]);
     let problems = shown["node"]["report"]["problems"].to_string();
     assert!(problems.contains("cannot be separated"), "{problems}");
+}
+
+/// A cluster that is kept in etcd outlives its end, and the host's beside it: what runs is not touched, and
+/// what is submitted meanwhile is refused and not half done.
+pub(crate) fn etcd_is_killed() {
+    let mut etcd = Etcd::start().unwrap();
+    let mut host = ClusterHost::start_for_labs(&StoreOf::Etcd(vec![etcd.endpoint()]));
+    let node = LabNode::join(&host, "node1", MOUNTS);
+    node.root("mkdir /data");
+    let alice = Person::log_in(&host, "alice", "user");
+    let task = alice.submit(&[
+        "task", "submit", "-t", "node1::0", "--mount", "/data", "--", "python", "-c", SERVE,
+    ]);
+    wait_for("it runs", &node, || state(&alice, &task) == "running");
+    let started = node.root("docker inspect -f '{{.State.StartedAt}}' $(docker ps -q)");
+    etcd.kill();
+    let words = alice
+        .run(&[
+            "task", "submit", "-t", "node1::1", "--name", "never", "--", "true",
+        ])
+        .fails(2);
+    assert!(words.contains("try"), "{words}");
+    host.kill();
+    etcd.restart().unwrap();
+    host.serve();
+    node.wait_until(&host, "online");
+    wait_for("it is known to run", &node, || {
+        state(&alice, &task) == "running"
+    });
+    let now = node.root("docker inspect -f '{{.State.StartedAt}}' $(docker ps -q)");
+    assert_eq!(now, started, "it is the same container");
+    node.root("touch /data/end");
+    alice.run(&["task", "wait", &task]).done();
+    let tasks = alice.json(&["task", "list"]);
+    let names: Vec<&str> = tasks["tasks"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|task| task["name"].as_str())
+        .collect();
+    assert!(!names.contains(&"never"), "{tasks:#}");
 }

@@ -19,7 +19,7 @@ use vfioctl_tests::suite;
 use vfioctl_tests::world::is_root;
 
 /// Each with the labs that it has.
-const TESTS: [(&str, usize, fn()); 7] = [
+const TESTS: [(&str, usize, fn()); 8] = [
     (
         "every_command_of_the_guide_does_what_it_says",
         3,
@@ -45,6 +45,11 @@ const TESTS: [(&str, usize, fn()); 7] = [
         "node_that_is_cut_off_goes_on_and_begins_nothing",
         1,
         faults::node_is_cut_off,
+    ),
+    (
+        "cluster_in_etcd_outlives_its_end",
+        1,
+        faults::etcd_is_killed,
     ),
     (
         "acs_is_overridden_when_the_runner_starts",
