@@ -64,9 +64,10 @@ impl Beats {
         let start = Instant::now();
         while nodes.connected < nodes.count() {
             self.turn(links, nodes)?;
-            if start.elapsed() > PATIENCE {
+            // They come at some thousand a second, unless others have the core.
+            if start.elapsed() > 3 * PATIENCE {
                 let left = nodes.count() - nodes.connected;
-                return Err(format!("{left} nodes have not come within {PATIENCE:?}"));
+                return Err(format!("{left} nodes have not come"));
             }
         }
         self.run(links, nodes, HEARTBEAT).map(drop)
