@@ -326,7 +326,7 @@ fn refused() {
         .iter()
         .map(|line| line["outcome"].as_str().unwrap())
         .collect();
-    assert_eq!(outcomes, ["not_found", "impossible", "not_found"]);
+    assert_eq!(outcomes, ["not_found", "no_room", "not_found"]);
 }
 
 fn shapes() {
