@@ -42,13 +42,16 @@ impl LabWorld {
 
     /// Files of the product's configuration and state, to be on the disk of the next boot.
     pub fn kept_files(&self) -> Vec<BootFile> {
-        let names = self.root("find /etc/vfioctl /var/lib/vfioctl -type f");
-        let file = |path: &str| BootFile {
-            path: path.into(),
-            content: self.root(&format!("cat {path}")).into_bytes(),
-            mode: 0o600,
+        let found = self.root("find /etc/vfioctl /var/lib/vfioctl -type f -printf '%m %p\\n'");
+        let file = |line: &str| {
+            let (mode, path) = line.split_once(' ').unwrap();
+            BootFile {
+                path: path.into(),
+                content: self.root(&format!("cat {path}")).into_bytes(),
+                mode: u32::from_str_radix(mode, 8).unwrap(),
+            }
         };
-        names.lines().map(file).collect()
+        found.lines().map(file).collect()
     }
 
     /// A program of the product, to be on the disk of the next boot whether it is installed or not.
