@@ -48,33 +48,31 @@ pub fn run() -> ExitCode {
 }
 
 fn try_run(line: CommandLine) -> Result<(), String> {
-    if let Verb::Relay(relay) = &line.verb {
-        // It lives as long as its machine, and needs none of what follows.
-        return relay.run();
+    let configuration = || Configuration::read(&line.config).map_err(|error| error.to_string());
+    match line.verb {
+        Verb::Run => on_threads(serve(configuration()?.with_user_of_machines())),
+        Verb::Dev(arguments) => on_threads(serve(of_dev(arguments))),
+        Verb::Gpus(arguments) => on_threads(show_gpus(&arguments, &configuration()?)),
+        Verb::Join(arguments) => {
+            let configuration = configuration()?;
+            // Before there are threads.
+            become_runner(&arguments, &line.config, &configuration.data)?;
+            on_threads(joining::join(&arguments, &configuration))
+        }
+        // These two are started by a runner, and need nothing of what it has.
+        Verb::Nvml(arguments) => gpu::nvml::run(&arguments.addresses, arguments.library.as_deref()),
+        Verb::Relay(relay) => relay.run(),
     }
-    if let Verb::Join(arguments) = &line.verb {
-        // Before there are threads.
-        become_runner(arguments, &line.config)?;
-    }
+}
+
+fn on_threads(work: impl Future<Output = Result<(), String>>) -> Result<(), String> {
     // Two programs of one address space would otherwise disagree about who encrypts.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start threads: {error}"))?;
-    let configuration = || Configuration::read(&line.config).map_err(|error| error.to_string());
-    let done = runtime.block_on(async {
-        match line.verb {
-            Verb::Run => serve(configuration()?.with_user_of_machines()).await,
-            Verb::Join(arguments) => joining::join(&arguments, &configuration()?).await,
-            Verb::Gpus(arguments) => show_gpus(&arguments, &configuration()?).await,
-            Verb::Nvml(arguments) => {
-                gpu::nvml::run(&arguments.addresses, arguments.library.as_deref())
-            }
-            Verb::Relay(relay) => relay.run(),
-            Verb::Dev(arguments) => serve(of_dev(arguments)).await,
-        }
-    });
+    let done = runtime.block_on(work);
     // What hangs in a driver hangs there for itself.
     runtime.shutdown_timeout(END_TIME);
     done
@@ -119,15 +117,13 @@ fn of_dev(arguments: Dev) -> Configuration {
 }
 
 /// Root joins as the user that the runner will be.
-fn become_runner(arguments: &Join, config: &Path) -> Result<(), String> {
-    let configuration = Configuration::read(config).map_err(|error| error.to_string())?;
+fn become_runner(arguments: &Join, config: &Path, data: &Path) -> Result<(), String> {
     let token = joining::open_token(arguments.token_file.as_deref())?;
     let again = ["--config".into(), config.into(), "join".into()]
         .into_iter()
         .chain([OsString::from(&arguments.host)]);
     let again: Vec<OsString> = again.collect();
-    vfioctl_service::become_owner(&configuration.data, &again, token)
-        .map_err(|error| error.to_string())
+    vfioctl_service::become_owner(data, &again, token).map_err(|error| error.to_string())
 }
 
 async fn serve(configuration: Configuration) -> Result<(), String> {
