@@ -18,7 +18,7 @@ use vfioctl_api::{NodeName, UserName};
 )]
 pub(crate) struct CommandLine {
     /// The configuration; its table '[host]' is looked at.
-    #[arg(long, global = true, value_name = "FILE", default_value = crate::configuration::PATH)]
+    #[arg(long, global = true, value_name = "FILE", default_value = vfioctl_service::configuration::PATH)]
     pub(crate) config: PathBuf,
     #[command(subcommand)]
     pub(crate) verb: Verb,

@@ -17,7 +17,7 @@ use vfioctl_core::pci::PciAddress;
 )]
 pub(crate) struct CommandLine {
     /// The configuration; its tables '[runner]' and '[acs]' are looked at.
-    #[arg(long, global = true, value_name = "FILE", default_value = crate::configuration::PATH)]
+    #[arg(long, global = true, value_name = "FILE", default_value = vfioctl_service::configuration::PATH)]
     pub(crate) config: PathBuf,
     #[command(subcommand)]
     pub(crate) verb: Verb,

@@ -3,17 +3,13 @@
 //! The file is one for all programs of vfioctl, and each looks at its own table. An unknown key is an
 //! error: a word that is misspelt would otherwise be taken for one that is not there.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 use serde::Deserialize;
 use vfioctl_api::{ImageName, MemorySize};
+use vfioctl_service::configuration::{self, ConfigurationError};
 
-/// Where the file lies, unless told otherwise.
-pub(crate) const PATH: &str = "/etc/vfioctl/vfioctl.toml";
-/// Longest file that is read: it has a few lines.
-const MAX_BYTES: u64 = 64 << 10;
 /// Where `vfioctl-machines.socket` listens, behind which is the user that machines run as.
 const MACHINES_SOCKET: &str = "/run/vfioctl-machines.sock";
 /// That user's group.
@@ -198,58 +194,17 @@ impl Machines {
     }
 }
 
-/// What is wrong with the file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigurationError(String);
-
-impl fmt::Display for ConfigurationError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for ConfigurationError {}
-
 impl Configuration {
     /// Reads the file; where there is none, everything is as it is by itself.
     ///
     /// # Errors
     /// What is wrong with it, and where.
     pub fn read(path: &Path) -> Result<Self, ConfigurationError> {
-        use std::io::Read as _;
-        let shown = path.display();
-        let file = match std::fs::File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Self::default());
-            }
-            Err(error) => {
-                return Err(ConfigurationError(format!(
-                    "cannot read '{shown}': {error}"
-                )));
-            }
-        };
-        let mut text = String::new();
-        file.take(MAX_BYTES)
-            .read_to_string(&mut text)
-            .map_err(|error| ConfigurationError(format!("cannot read '{shown}': {error}")))?;
-        Self::parse(&text).map_err(|because| {
-            ConfigurationError(format!("'{shown}' is not understood: {because}"))
-        })
+        configuration::read(path, Self::parse)
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let file: File = toml::from_str(text).map_err(|error| {
-            let before = error
-                .span()
-                .and_then(|span| text.get(..span.start))
-                .unwrap_or_default();
-            format!(
-                "line {}: {}",
-                before.matches('\n').count() + 1,
-                error.message()
-            )
-        })?;
+        let file: File = configuration::parse(text)?;
         let memory = file.runner.machines.default_memory_mib;
         if !(16..=MemorySize::MAX.mib()).contains(&memory) {
             return Err(format!(

@@ -1,6 +1,7 @@
-//! What the programs of a cluster do alike as services of their machine: they write to its journal,
-//! run as the user whose files they work with, and end when they are told.
+//! What the programs of a cluster do alike as services of their machine: they read its configuration, write
+//! to its journal, run as the user whose files they work with, and end when they are told.
 
+pub mod configuration;
 pub mod log;
 mod owner;
 mod signals;
