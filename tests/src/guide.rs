@@ -37,8 +37,12 @@ pub fn read_steps(page: &str) -> Vec<Step> {
         if line.starts_with("```") {
             is_inside = line == "```console";
             is_command = false;
-        } else if !is_inside {
-        } else if let Some((user, place, command)) = read_prompt(line) {
+            continue;
+        }
+        if !is_inside {
+            continue;
+        }
+        if let Some((user, place, command)) = read_prompt(line) {
             steps.push(Step {
                 line: number + 1,
                 user: user.to_owned(),

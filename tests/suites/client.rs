@@ -14,22 +14,17 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Trial;
 use serde_json::Value;
 use tempfile::TempDir;
+use vfioctl_tests::cluster::{act_if_asked, own_program};
 use vfioctl_tests::schema::assert_shape;
 use vfioctl_tests::suite;
 use vfioctl_tests::world::program;
-
-/// Set where this program shall be a host.
-const ASKED: &str = "VFIOCTL_TESTS_HOST";
 
 /// Until a host listens: it makes three keys before.
 const START: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
-    if std::env::var_os(ASKED).is_some() {
-        // With the test that started it, however that ends.
-        let signal = rustix::process::Signal::KILL;
-        rustix::process::set_parent_process_death_signal(Some(signal)).unwrap();
-        return vfioctl_host::run();
+    if let Some(code) = act_if_asked() {
+        return code;
     }
     let trials: [(&str, fn()); 4] = [
         ("a_host_that_is_tried_is_found", found),
@@ -70,10 +65,9 @@ impl Home {
         for name in ["run", "home"] {
             std::fs::create_dir(folder.path().join(name)).unwrap();
         }
-        let host = Command::new(std::env::current_exe().unwrap())
+        let host = own_program("host")
             .args(["dev", "--no-runner", "--data"])
             .arg(folder.path().join("data"))
-            .env(ASKED, "1")
             .env("XDG_RUNTIME_DIR", folder.path().join("run"))
             .stdin(Stdio::null())
             .stderr(std::fs::File::create(folder.path().join("log")).unwrap())

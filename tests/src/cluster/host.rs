@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::lab::OUTSIDE_PORTS;
 
-use super::{Answer, Identity, Wire, program};
+use super::{Answer, Identity, Wire, own_program};
 
 /// Until a host listens, or has ended: making keys takes a while on a busy machine.
 const START: Duration = Duration::from_secs(60);
@@ -94,7 +94,7 @@ impl ClusterHost {
 
     fn command(&self, words: &[&str]) -> Command {
         let mut command = match self.program.split_first() {
-            None => program("host"),
+            None => own_program("host"),
             Some((first, others)) => {
                 let mut command = Command::new(first);
                 command.args(others);
@@ -235,7 +235,7 @@ impl ClusterHost {
         std::fs::write(&config, format!("[runner]\ndata = {data:?}\n")).unwrap();
         let token = data.join("token");
         std::fs::write(&token, invitation["token"].as_str().unwrap()).unwrap();
-        let output = program("runner")
+        let output = own_program("runner")
             .arg("--config")
             .arg(config)
             .args(["join", &self.url(), "--token-file"])

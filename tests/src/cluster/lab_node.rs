@@ -72,19 +72,21 @@ impl LabNode {
     #[track_caller]
     pub fn wait_until(&self, host: &ClusterHost, state: &str) {
         let path = format!("/v1/nodes/{}", self.name);
+        self.wait_for(&format!("'{}' is {state}", self.name), || {
+            host.try_ask("GET", &path, &Value::Null).json()["state"] == state
+        });
+    }
+
+    /// Waits until something is so.
+    ///
+    /// # Panics
+    /// Where that does not come.
+    #[track_caller]
+    pub fn wait_for(&self, what: &str, is_so: impl Fn() -> bool) {
         let deadline = Instant::now() + LIMIT;
-        loop {
-            let said = host.try_ask("GET", &path, &Value::Null).json();
-            if said["state"] == state {
-                return;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "'{}' is not {state}: {said:#}\n{}",
-                self.name,
-                self.log()
-            );
-            std::thread::sleep(Duration::from_millis(100));
+        while !is_so() {
+            assert!(Instant::now() < deadline, "in vain: {what}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(200));
         }
     }
 

@@ -33,7 +33,7 @@ pub fn act_if_asked() -> Option<ExitCode> {
 }
 
 /// This program, to be a host or a runner.
-fn program(name: &str) -> std::process::Command {
+pub fn own_program(name: &str) -> std::process::Command {
     let mut command = std::process::Command::new("/proc/self/exe");
     command.env(PROGRAM, name);
     command

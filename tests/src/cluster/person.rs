@@ -96,6 +96,17 @@ impl Person {
         serde_json::from_str(&came.done()).unwrap()
     }
 
+    /// The state of a task; nothing where the host does not say.
+    ///
+    /// # Panics
+    /// Where the command cannot be run.
+    pub fn state(&self, task: &str) -> String {
+        let came = self.run(&["--json", "task", "show", task]);
+        let shown: Value = serde_json::from_str(&came.answer).unwrap_or_default();
+        let state = shown["task"]["state"].as_str();
+        state.unwrap_or_default().to_owned()
+    }
+
     /// Submits work and waits for its end; what it wrote.
     ///
     /// # Panics

@@ -14,7 +14,7 @@ use serde_json::json;
 use vfioctl_image::{AuthorizedKeys, DiskSize, Image, Network, NvidiaVersion, Overlay, Seed};
 
 use super::emulator::{arguments, has_kvm};
-use super::keys::KeyPair;
+use super::keys::{KeyPair, ssh_options};
 use super::packages::need_packages;
 use crate::lab::folder::Folder;
 use crate::lab::process::Process;
@@ -189,16 +189,7 @@ impl Guest {
             "-i",
         ]);
         ssh.arg(&self.user_key);
-        for option in [
-            "BatchMode=yes",
-            "ConnectTimeout=20",
-            "IdentitiesOnly=yes",
-            "StrictHostKeyChecking=yes",
-            "GlobalKnownHostsFile=none",
-            &format!("UserKnownHostsFile={}", known_hosts.display()),
-        ] {
-            ssh.args(["-o", option]);
-        }
+        ssh.args(ssh_options(known_hosts));
         ssh.args([&format!("{USER}@127.0.0.1"), command]);
         let output = ssh.stdin(Stdio::null()).output().unwrap();
         Answer {

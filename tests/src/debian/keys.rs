@@ -46,3 +46,17 @@ impl KeyPair {
         HostKey::new(&private, &self.public).map_err(|error| error.to_string())
     }
 }
+
+/// Options of `ssh`, so that nobody is asked, and no key is taken but those of this file.
+pub(crate) fn ssh_options(known_hosts: &Path) -> impl Iterator<Item = String> {
+    [
+        "BatchMode=yes".to_owned(),
+        "ConnectTimeout=20".to_owned(),
+        "IdentitiesOnly=yes".to_owned(),
+        "StrictHostKeyChecking=yes".to_owned(),
+        "GlobalKnownHostsFile=none".to_owned(),
+        format!("UserKnownHostsFile={}", known_hosts.display()),
+    ]
+    .into_iter()
+    .flat_map(|option| ["-o".to_owned(), option])
+}

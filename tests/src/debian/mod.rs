@@ -14,4 +14,5 @@ pub use base_image::base_image;
 pub(crate) use emulator::has_kvm;
 pub use guest::{Answer, Guest, GuestFirmware, GuestOptions};
 pub use keys::KeyPair;
+pub(crate) use keys::ssh_options;
 pub use packages::need_packages;

@@ -20,7 +20,7 @@ use vfioctl_image::Image;
 use vfioctl_protocol::Client;
 
 use super::RUNNER;
-use crate::debian::has_kvm;
+use crate::debian::{has_kvm, ssh_options};
 use crate::lab::process::Process;
 use crate::world::program;
 
@@ -210,16 +210,7 @@ impl Site {
             .arg(access.port.to_string())
             .arg("-i")
             .arg(key);
-        for option in [
-            "BatchMode=yes",
-            "ConnectTimeout=20",
-            "IdentitiesOnly=yes",
-            "StrictHostKeyChecking=yes",
-            "GlobalKnownHostsFile=none",
-            &format!("UserKnownHostsFile={}", known.display()),
-        ] {
-            ssh.args(["-o", option]);
-        }
+        ssh.args(ssh_options(&known));
         ssh.arg(format!("{}@{}", access.user, access.address))
             .arg(command);
         let output = ssh.stdin(Stdio::null()).output().unwrap();

@@ -1,16 +1,28 @@
 //! Cards in containers and in machines: the right one, all of it, and nobody else's.
 
-use std::time::{Duration, Instant};
-
 use serde_json::Value;
 use vfioctl_tests::cluster::{ClusterHost, LabNode, Person, StoreOf};
 use vfioctl_tests::world::User;
 
-/// How long a machine may take to have its functions listed, emulated in an emulated computer.
-const GUEST: Duration = Duration::from_secs(120);
-
 /// Prints the nodes of cards that are in a container, and nothing else of `/dev/dri`.
 const LIST: [&str; 3] = ["sh", "-c", "cd /dev/dri && ls -d card*"];
+
+/// A small machine with these cards.
+fn machine_on(target: &str) -> [&str; 11] {
+    [
+        "vps",
+        "create",
+        "--backend",
+        "qemu",
+        "--no-ssh-key",
+        "-t",
+        target,
+        "--vm-memory",
+        "128",
+        "-c",
+        "1",
+    ]
+}
 
 /// A cluster with a node, and people who use it.
 struct Bed {
@@ -46,50 +58,20 @@ impl Bed {
     }
 
     fn machine(&self, person: &Person, target: &str) -> String {
-        self.wait_for("the image is known", || {
+        self.node.wait_for("the image is known", || {
             let shown = person.json(&["node", "status", "node1"]);
             shown["node"]["report"]["images"]
                 .to_string()
                 .contains("small")
         });
-        let create = [
-            "vps",
-            "create",
-            "--backend",
-            "qemu",
-            "-t",
-            target,
-            "--vm-memory",
-            "128",
-            "-c",
-            "1",
-        ];
-        person.submit(&[&create[..], &["--vm-image", "small", "--no-ssh-key"]].concat())
-    }
-
-    #[track_caller]
-    fn wait_for(&self, what: &str, is_so: impl Fn() -> bool) {
-        let deadline = Instant::now() + GUEST;
-        while !is_so() {
-            assert!(
-                Instant::now() < deadline,
-                "in vain: {what}\n{}",
-                self.node.log()
-            );
-            std::thread::sleep(Duration::from_millis(300));
-        }
+        person.submit(&[&machine_on(target)[..], &["--vm-image", "small"]].concat())
     }
 
     fn wait_for_state(&self, task: &str, state: &str) {
-        self.wait_for(&format!("{task} is {state}"), || {
-            state_of(&self.alice, task) == state
+        self.node.wait_for(&format!("{task} is {state}"), || {
+            self.alice.state(task) == state
         });
     }
-}
-
-fn state_of(person: &Person, task: &str) -> String {
-    let shown = person.json(&["task", "show", task]);
-    shown["task"]["state"].as_str().unwrap().to_owned()
 }
 
 /// GPU 0 goes into a machine, and GPU 1 is GPU 1 still.
@@ -102,7 +84,7 @@ pub(crate) fn other_card_stays_the_same() {
         .work(&[&["-t", "node1::0,1", "--"], &LIST[..]].concat());
     assert_eq!(both.lines().count(), 2, "{both}");
     let machine = bed.machine(&bed.alice, "node1::0");
-    bed.wait_for("the guest has looked", || {
+    bed.node.wait_for("the guest has looked", || {
         let logs = bed.alice.run(&["vps", "logs", &machine]);
         logs.answer.contains("WAITING")
     });
@@ -134,9 +116,10 @@ pub(crate) fn other_card_stays_the_same() {
     let gpus = bed.bob.json(&["gpu", "list"]);
     assert!(gpus["gpus"][0].to_string().contains(&machine), "{gpus:#}");
     bed.alice.run(&["vps", "stop", &machine, "--wait"]).done();
-    bed.wait_for("the card is home", || !bed.card("01:00.0").is_empty());
+    bed.node
+        .wait_for("the card is home", || !bed.card("01:00.0").is_empty());
     bed.alice.run(&["vps", "rm", &machine]).done();
-    bed.wait_for("nothing is left", || {
+    bed.node.wait_for("nothing is left", || {
         bed.node
             .root("ls /var/lib/vfioctl-runner/machines; ls /run/vfioctl/machines/*")
             .is_empty()
@@ -149,20 +132,7 @@ pub(crate) fn card_in_use_is_not_taken_with_its_group() {
     let bed = Bed::new();
     let server = bed.alice.submit(&["vps", "create", "-t", "node1::2"]);
     bed.wait_for_state(&server, "running");
-    let create = [
-        "vps",
-        "create",
-        "--backend",
-        "qemu",
-        "-t",
-        "node1::3",
-        "--vm-memory",
-        "128",
-        "-c",
-        "1",
-        "--no-ssh-key",
-    ];
-    let words = bed.bob.run(&create).fails(1);
+    let words = bed.bob.run(&machine_on("node1::3")).fails(1);
     for part in ["GPU 3", "GPU 2", &server, "alice"] {
         assert!(words.contains(part), "no {part} in: {words}");
     }
@@ -205,7 +175,7 @@ pub(crate) fn card_in_use_is_not_taken_with_its_group() {
         .run_as(User::Bob, "vfioctl bind 07:00.0")
         .success()
         .unwrap();
-    bed.wait_for("the cluster knows", || {
+    bed.node.wait_for("the cluster knows", || {
         let gpus = bed.alice.json(&["gpu", "list"]);
         gpus["gpus"][4].to_string().contains("bob")
     });

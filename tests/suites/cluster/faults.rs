@@ -1,13 +1,8 @@
 //! Parts of a cluster that end or fall silent, on a node with a real kernel: what runs goes on, is found
 //! again, and ends once.
 
-use std::time::{Duration, Instant};
-
 use vfioctl_tests::cluster::{ClusterHost, LabNode, Person, StoreOf};
 use vfioctl_tests::service::Etcd;
-
-/// How long a cluster may take to be as it was.
-const LIMIT: Duration = Duration::from_secs(120);
 
 /// A command that says each second that it still runs, and ends when it is told.
 const SERVE: &str = "import os, time
@@ -18,21 +13,22 @@ print('end')";
 
 const MOUNTS: &str = "mounts = [\"/data\"]";
 
-fn wait_for(what: &str, node: &LabNode, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + LIMIT;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "in vain: {what}\n{}", node.log());
-        std::thread::sleep(Duration::from_millis(300));
-    }
+/// Submits that command, with a card, and waits until it runs.
+fn serve(alice: &Person, node: &LabNode) -> String {
+    let task = alice.submit(&[
+        "task", "submit", "-t", "node1::0", "--mount", "/data", "--", "python", "-c", SERVE,
+    ]);
+    wait_until_running(alice, node, &task);
+    task
 }
 
-fn state(person: &Person, task: &str) -> String {
-    let came = person.run(&["--json", "task", "show", task]);
-    let shown: serde_json::Value = serde_json::from_str(&came.answer).unwrap_or_default();
-    shown["task"]["state"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned()
+fn wait_until_running(alice: &Person, node: &LabNode, task: &str) {
+    node.wait_for("it runs", || alice.state(task) == "running");
+}
+
+/// When the one container of a node was started.
+fn started(node: &LabNode) -> String {
+    node.root("docker inspect -f '{{.State.StartedAt}}' $(docker ps -q)")
 }
 
 /// Every part is killed in turn while a command runs, which does not notice.
@@ -41,15 +37,10 @@ pub(crate) fn parts_are_killed() {
     let node = LabNode::join(&host, "node1", MOUNTS);
     node.root("mkdir /data");
     let alice = Person::log_in(&host, "alice", "user");
-    let submit = [
-        "task", "submit", "-t", "node1::0", "--mount", "/data", "--", "python", "-c", SERVE,
-    ];
-    let task = alice.submit(&submit);
-    let is_running = || state(&alice, &task) == "running";
-    wait_for("it runs", &node, is_running);
-    let started = node.root("docker inspect -f '{{.State.StartedAt}}' $(docker ps -q)");
+    let task = serve(&alice, &node);
+    let before = started(&node);
     node.root("systemctl kill --kill-who=main --signal=KILL vfioctl-runner");
-    wait_for("a runner is there again", &node, || {
+    node.wait_for("a runner is there again", || {
         node.root("journalctl -u vfioctl-runner | grep -c 'registered with' || :")
             .trim()
             == "2"
@@ -64,23 +55,21 @@ pub(crate) fn parts_are_killed() {
     node.root("sleep 2");
     host.serve();
     node.wait_until(&host, "online");
-    wait_for("it is known to run", &node, is_running);
-    let now = node.root("docker inspect -f '{{.State.StartedAt}}' $(docker ps -q)");
-    assert_eq!(now, started, "it is the same container");
+    wait_until_running(&alice, &node, &task);
+    assert_eq!(started(&node), before, "it is the same container");
     node.root("touch /data/end");
     alice.run(&["task", "wait", &task]).done();
     let log = alice.run(&["task", "logs", &task]).done();
     assert!(log.ends_with("here\nend\n"), "{log}");
     // The engine takes its containers with it, and that is told.
     node.root("rm /data/end");
-    let task = alice.submit(&submit);
-    wait_for("another runs", &node, || state(&alice, &task) == "running");
-    node.root("systemctl kill --kill-who=all --signal=KILL docker; pkill -KILL -f SERVE || :; pkill -KILL containerd-shim || :; pkill -KILL -f /data/end || :; systemctl start docker");
-    wait_for("its end is told", &node, || {
-        let state = state(&alice, &task);
+    let task = serve(&alice, &node);
+    node.root("systemctl kill --kill-who=all --signal=KILL docker; pkill -KILL containerd-shim || :; pkill -KILL -f /data/end || :; systemctl start docker");
+    node.wait_for("its end is told", || {
+        let state = alice.state(&task);
         state == "failed" || state == "lost" || state == "killed"
     });
-    wait_for("nobody has the card", &node, || {
+    node.wait_for("nobody has the card", || {
         node.root("vfioctl list 2>&1 | grep 01:00.0")
             .contains("free")
     });
@@ -93,11 +82,7 @@ pub(crate) fn node_is_cut_off() {
     let node = LabNode::join(&host, "node1", MOUNTS);
     node.root("mkdir /data");
     let alice = Person::log_in(&host, "alice", "user");
-    let submit = [
-        "task", "submit", "-t", "node1::0", "--mount", "/data", "--", "python", "-c", SERVE,
-    ];
-    let task = alice.submit(&submit);
-    wait_for("it runs", &node, || state(&alice, &task) == "running");
+    let task = serve(&alice, &node);
     node.lab().machine().cut_network().unwrap();
     node.wait_until(&host, "offline");
     let words = alice
@@ -106,7 +91,7 @@ pub(crate) fn node_is_cut_off() {
     assert!(words.contains("offline"), "{words}");
     let waiting = alice.submit(&["task", "submit", "-t", "node1::1", "--queue", "--", "true"]);
     node.root("touch /data/end; for i in $(seq 100); do [ -n \"$(docker ps -q)\" ] || break; sleep .2; done");
-    assert_eq!(state(&alice, &waiting), "queued");
+    assert_eq!(alice.state(&waiting), "queued");
     node.lab().machine().mend_network().unwrap();
     node.wait_until(&host, "online");
     alice.run(&["task", "wait", &task]).done();
@@ -141,11 +126,8 @@ pub(crate) fn etcd_is_killed() {
     let node = LabNode::join(&host, "node1", MOUNTS);
     node.root("mkdir /data");
     let alice = Person::log_in(&host, "alice", "user");
-    let task = alice.submit(&[
-        "task", "submit", "-t", "node1::0", "--mount", "/data", "--", "python", "-c", SERVE,
-    ]);
-    wait_for("it runs", &node, || state(&alice, &task) == "running");
-    let started = node.root("docker inspect -f '{{.State.StartedAt}}' $(docker ps -q)");
+    let task = serve(&alice, &node);
+    let before = started(&node);
     etcd.kill();
     let words = alice
         .run(&[
@@ -157,11 +139,8 @@ pub(crate) fn etcd_is_killed() {
     etcd.restart().unwrap();
     host.serve();
     node.wait_until(&host, "online");
-    wait_for("it is known to run", &node, || {
-        state(&alice, &task) == "running"
-    });
-    let now = node.root("docker inspect -f '{{.State.StartedAt}}' $(docker ps -q)");
-    assert_eq!(now, started, "it is the same container");
+    wait_until_running(&alice, &node, &task);
+    assert_eq!(started(&node), before, "it is the same container");
     node.root("touch /data/end");
     alice.run(&["task", "wait", &task]).done();
     let tasks = alice.json(&["task", "list"]);

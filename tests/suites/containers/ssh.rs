@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use vfioctl_api::{Order, Phase, SshAccess, SshRequest, Wanted};
+use vfioctl_tests::debian::KeyPair;
 use vfioctl_tests::node::{Node, Setup};
 
 use crate::bed::{Bed, Test, container, server};
@@ -22,25 +23,14 @@ pub(crate) const TESTS: &[Test] = &[
 /// A client with a key.
 struct Client {
     folder: TempDir,
+    key: KeyPair,
 }
 
 impl Client {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let key = folder.path().join("key");
-        let made = Command::new("ssh-keygen")
-            .args(["-q", "-t", "ed25519", "-N", "", "-f"])
-            .arg(&key)
-            .status();
-        assert!(made.unwrap().success());
-        Self { folder }
-    }
-
-    fn public_key(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("key.pub"))
-            .unwrap()
-            .trim_end()
-            .to_owned()
+        let key = KeyPair::make(folder.path(), "key").unwrap();
+        Self { folder, key }
     }
 
     /// A file that is there whole or not at all: another client of this key may be reading it.
@@ -62,7 +52,7 @@ impl Client {
             "IdentitiesOnly=yes",
             "ConnectTimeout=10",
             &format!("UserKnownHostsFile={}", known.display()),
-            &format!("IdentityFile={}", self.folder.path().join("key").display()),
+            &format!("IdentityFile={}", self.key.private.display()),
         ]
         .iter()
         .flat_map(|option| ["-o".to_owned(), (*option).to_owned()])
@@ -129,7 +119,7 @@ fn node(bed: &Bed) -> Node {
 fn reached(node: &Node, client: &Client, image: Option<&str>) -> (Order, SshAccess) {
     let mut submission = server();
     submission.ssh = Some(SshRequest {
-        keys: vec![client.public_key()],
+        keys: vec![client.key.public.clone()],
     });
     if let Some(image) = image {
         container(&mut submission).archive = Some(image.parse().unwrap());
@@ -303,7 +293,7 @@ fn strangers(bed: &Bed) {
     );
     // Somebody who poses as the server, or the wrong key of it.
     let other = SshAccess {
-        host_key: client.public_key(),
+        host_key: client.key.public.clone(),
         ..access.clone()
     };
     let (status, _, err) = client.run(&other, &["true"]);
