@@ -18,6 +18,9 @@ use vfioctl_tests::cluster::act_if_asked;
 use vfioctl_tests::suite;
 use vfioctl_tests::world::is_root;
 
+/// The one that needs etcd.
+const IN_ETCD: &str = "cluster_in_etcd_outlives_its_end";
+
 /// Each with the labs that it has.
 const TESTS: [(&str, usize, fn()); 8] = [
     (
@@ -46,11 +49,7 @@ const TESTS: [(&str, usize, fn()); 8] = [
         1,
         faults::node_is_cut_off,
     ),
-    (
-        "cluster_in_etcd_outlives_its_end",
-        1,
-        faults::etcd_is_killed,
-    ),
+    (IN_ETCD, 1, faults::etcd_is_killed),
     (
         "acs_is_overridden_when_the_runner_starts",
         1,
@@ -62,11 +61,22 @@ fn main() -> ExitCode {
     if let Some(code) = act_if_asked() {
         return code;
     }
-    let trials = TESTS.map(|(name, labs, test)| match is_root() {
-        true => suite::trial(name, move || alone_with(labs, test)),
-        false => suite::ignored(name, "only root can become another user"),
+    let trials = TESTS.map(|(name, labs, test)| match obstacle(name) {
+        None => suite::trial(name, move || alone_with(labs, test)),
+        Some(reason) => suite::ignored(name, reason),
     });
     suite::run(trials.into())
+}
+
+/// Why a test cannot run here.
+fn obstacle(name: &str) -> Option<&'static str> {
+    if !is_root() {
+        Some("only root can become another user")
+    } else if name == IN_ETCD && !vfioctl_host::HAS_ETCD {
+        Some("this was built without etcd: --features vfioctl-host/etcd")
+    } else {
+        None
+    }
 }
 
 /// Two labs side by side are as many as two processors emulate without a runner that is not heard of in

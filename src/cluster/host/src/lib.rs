@@ -27,6 +27,9 @@ mod start;
 
 pub use start::run;
 
+/// Whether clusters can be kept in etcd: a matter of how this was built.
+pub const HAS_ETCD: bool = cfg!(feature = "etcd");
+
 /// The definition of the command line, for man pages.
 pub fn command() -> clap::Command {
     <command_line::CommandLine as clap::CommandFactory>::command()
